@@ -1,6 +1,6 @@
 //! The command line of the program.
 
-use std::{ffi::OsString, path::PathBuf};
+use std::{collections::BTreeMap, ffi::OsString, path::PathBuf};
 
 use clap::{
     ArgAction, Args as _, CommandFactory as _, FromArgMatches as _, ValueHint,
@@ -12,7 +12,7 @@ use log::LevelFilter;
 
 use super::{
     command::{self, CopyArgs, WatchArgs},
-    exit, one_shot,
+    exit, given, one_shot,
     one_shot::OneShot,
     options::CommonOptions,
 };
@@ -120,6 +120,10 @@ pub(crate) struct Args {
     #[arg(skip)]
     pub(crate) host: Option<String>,
 
+    /// The common options as they were typed, by their keys.
+    #[arg(skip)]
+    pub(crate) texts: BTreeMap<String, String>,
+
     /// The one thing to do, if the command line names one.
     #[arg(skip)]
     pub(crate) action: Option<Action>,
@@ -209,6 +213,7 @@ impl Args {
         let matches = command.try_get_matches_from_mut(&arguments);
         let matches = matches.map_err(|error| misspelt(&command, &arguments).unwrap_or(error))?;
         let mut args = Args::from_arg_matches(&matches)?;
+        args.texts = given::typed(&matches);
         args.host = matches.get_one::<String>(SERVER).cloned();
         args.action = match matches.subcommand() {
             None => None,

@@ -9,6 +9,7 @@ use super::{
     command::Aliases,
     config::{self, Config},
     exit::Failed,
+    options::CommonOptions,
     output::{Format, Level},
     paths,
     progress::Mode,
@@ -48,16 +49,41 @@ pub(crate) struct Choices {
     pub(crate) aliases: Aliases,
 }
 
+/// How the program was called, as far as settings depend on it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Call {
+    is_subcommand: bool,
+    level: Level,
+    format: Format,
+}
+
+impl Call {
+    pub(crate) fn of(args: &Args) -> Call {
+        let level = match (args.quiet, args.verbose) {
+            (true, _) => Level::Quiet,
+            (_, true) => Level::Verbose,
+            _ => Level::Normal,
+        };
+        let format = if args.json { Format::Json } else { Format::Text };
+        Call { is_subcommand: args.action.is_some(), level, format }
+    }
+}
+
 impl Choices {
     /// Reads the configuration file and puts the command line above it.
     pub(crate) fn make(args: &Args) -> Result<Choices, Failed> {
         Ok(Choices::of(args, config::load(args.config.as_deref())?))
     }
 
-    fn of(args: &Args, config: Config) -> Choices {
+    pub(crate) fn of(args: &Args, config: Config) -> Choices {
+        Choices::merged(&args.options, Call::of(args), config)
+    }
+
+    /// Puts the options `line` above those of the file.
+    pub(crate) fn merged(line: &CommonOptions, call: Call, config: Config) -> Choices {
         let usual = Settings::default();
         // Either one on the command line stands above both in the file.
-        let (retries, retry_for) = match (args.options.retry, args.options.retry_for) {
+        let (retries, retry_for) = match (line.retry, line.retry_for) {
             (None, None) => (config.options.retry, config.options.retry_for),
             given => given,
         };
@@ -67,36 +93,32 @@ impl Choices {
         let settings = Settings {
             retries: retries.unwrap_or(usual_retries),
             retry_for: retry_for.unwrap_or_default(),
-            parallel: args.options.parallel.or(config.options.parallel).unwrap_or(usual.parallel),
+            parallel: line.parallel.or(config.options.parallel).unwrap_or(usual.parallel),
             state: paths::uploads(),
             ..usual
         };
         // A subcommand is one of the system's own shell, whose words are about the directory that one is in.
-        let usual_directory = if args.action.is_some() { Some(CURRENT_DIRECTORY.into()) } else { config.options.dir };
-        let progress = args.options.progress.or(config.options.progress).unwrap_or(Mode::Auto);
-        let level = match (args.quiet, args.verbose) {
-            (true, _) => Level::Quiet,
-            (_, true) => Level::Verbose,
-            _ => Level::Normal,
-        };
+        let usual_directory = if call.is_subcommand { Some(CURRENT_DIRECTORY.into()) } else { config.options.dir };
+        let progress = line.progress.or(config.options.progress).unwrap_or(Mode::Auto);
+        let Call { level, format, .. } = call;
         Choices {
-            directory: args.options.dir.clone().or(usual_directory).unwrap_or_else(|| USUAL_DIRECTORY.into()),
-            timeout: args.options.timeout.or(config.options.timeout).unwrap_or(USUAL_TIMEOUT),
+            directory: line.dir.clone().or(usual_directory).unwrap_or_else(|| USUAL_DIRECTORY.into()),
+            timeout: line.timeout.or(config.options.timeout).unwrap_or(USUAL_TIMEOUT),
             settings,
-            keep_going: args.options.keep_going.keep_going.or(config.options.keep_going.keep_going),
+            keep_going: line.keep_going.keep_going.or(config.options.keep_going.keep_going),
             tree_retry_for: retry_for.unwrap_or(usual_tree),
             if_absent,
-            tree_memory: args.options.tree_memory.or(config.options.tree_memory).unwrap_or(USUAL_TREE_MEMORY),
-            min_rate: args.options.min_rate.or(config.options.min_rate).unwrap_or(USUAL_MIN_RATE),
-            limit_rate: args.options.limit_rate.or(config.options.limit_rate),
+            tree_memory: line.tree_memory.or(config.options.tree_memory).unwrap_or(USUAL_TREE_MEMORY),
+            min_rate: line.min_rate.or(config.options.min_rate).unwrap_or(USUAL_MIN_RATE),
+            limit_rate: line.limit_rate.or(config.options.limit_rate),
             // Bars among the lines of the protocol could not be read, and programs and the quiet want none.
-            progress: if progress == Mode::Auto && (level != Level::Normal || args.json) {
+            progress: if progress == Mode::Auto && (level != Level::Normal || format == Format::Json) {
                 Mode::Never
             } else {
                 progress
             },
             level,
-            format: if args.json { Format::Json } else { Format::Text },
+            format,
             bookmarks: config.bookmarks,
             aliases: config.aliases,
         }

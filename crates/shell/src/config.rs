@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use clap::{Args as _, FromArgMatches as _};
+use clap::FromArgMatches as _;
 use ferry_client::{Fingerprint, UserName};
 use ferry_wire::escaped;
 use toml::de::{DeTable, DeValue};
@@ -74,11 +74,15 @@ pub(crate) const EXAMPLE: &str = "\
 ";
 
 /// The content of the file.
-#[derive(Debug, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Config {
     pub(crate) options: CommonOptions,
     pub(crate) bookmarks: BTreeMap<String, Server>,
     pub(crate) aliases: Aliases,
+    /// The options as they are written there, by their keys.
+    pub(crate) texts: BTreeMap<String, String>,
+    /// The file.
+    pub(crate) path: PathBuf,
 }
 
 /// Returns where the file is that is `given` or the usual one, and one to begin with.
@@ -102,7 +106,8 @@ pub(crate) fn load(given: Option<&Path>) -> Result<Config, Failed> {
             return Err(Failed::of(Exit::Local, message).about(path.to_string_lossy()));
         }
     };
-    parse(&text).map_err(|why| Failed::usage(format!("{}:{why}", shown(&path))))
+    let parsed = parse(&text).map_err(|why| Failed::usage(format!("{}:{why}", shown(&path))));
+    parsed.map(|config| Config { path, ..config })
 }
 
 fn read(path: &Path) -> io::Result<String> {
@@ -118,7 +123,8 @@ fn read(path: &Path) -> io::Result<String> {
 pub(crate) fn parse(text: &str) -> Result<Config, String> {
     let table =
         DeTable::parse(text).map_err(|error| complaint(text, error.span().unwrap_or_default(), "", error.message()))?;
-    let options = CommonOptions::augment_args(clap::Command::new("config").no_binary_name(true));
+    let options = CommonOptions::parser();
+    let mut texts = BTreeMap::new();
     let (mut arguments, mut bookmarks, mut aliases) = (Vec::new(), BTreeMap::new(), Aliases::default());
     for (key, value) in table.get_ref() {
         let wrong = |why: &str| complaint(text, key.span(), key.get_ref(), why);
@@ -142,13 +148,15 @@ pub(crate) fn parse(text: &str) -> Result<Config, String> {
                 let argument = argument(&options, name, value).map_err(|why| wrong(&why))?;
                 let parsed = options.clone().try_get_matches_from([&argument]);
                 parsed.map_err(|error| wrong(&reason(&error)))?;
+                let (_, written) = argument.split_once('=').unwrap_or_default();
+                texts.insert(name.to_owned(), written.to_owned());
                 arguments.push(argument);
             }
         }
     }
     let matches = options.try_get_matches_from(arguments);
     let options = matches.and_then(|matches| CommonOptions::from_arg_matches(&matches));
-    Ok(Config { options: options.map_err(|error| reason(&error))?, bookmarks, aliases })
+    Ok(Config { options: options.map_err(|error| reason(&error))?, bookmarks, aliases, texts, path: PathBuf::new() })
 }
 
 /// Says why the key at `span` of `text` is wrong.
@@ -180,7 +188,7 @@ fn argument(options: &clap::Command, key: &str, value: &DeValue<'_>) -> Result<S
 }
 
 /// Returns why the parser of the command line refuses a value.
-fn reason(error: &clap::Error) -> String {
+pub(crate) fn reason(error: &clap::Error) -> String {
     std::error::Error::source(error).map_or_else(|| "true or false is needed".to_owned(), ToString::to_string)
 }
 

@@ -13,6 +13,7 @@ mod events;
 mod examples;
 mod exit;
 mod figures;
+mod given;
 mod input;
 mod logging;
 mod manual;
@@ -45,10 +46,11 @@ use ferry_client::{Cancel, IfAbsent, Options, RateLimit, Settings};
 
 use args::{Action, Args};
 use choices::Choices;
-use command::{Command, Open};
+use command::{Command, Open, SetArgs};
 use completion::Situation;
 use events::Event;
 use exit::{Exit, Failed, plain};
+use given::Given;
 use one_shot::OneShot;
 use output::{Format, Level, Output};
 use progress::Keyboard;
@@ -140,7 +142,8 @@ fn told(error: &clap::Error, json: bool) -> Exit {
 /// Makes what must be there before the first command.
 fn prepare(args: &Args) -> Result<Shell, Failed> {
     logging::start(args)?;
-    let choices = Choices::make(args)?;
+    let config = config::load(args.config.as_deref())?;
+    let choices = Choices::of(args, config.clone());
     let interactive = args.command.is_none() && args.action.is_none() && io::stdin().is_terminal();
     let cancel = Cancel::default();
     let signals = Signals::install(&cancel, interactive)
@@ -155,7 +158,7 @@ fn prepare(args: &Args) -> Result<Shell, Failed> {
     let options = options.trust(trust::policy(paths::known_servers(), args.fingerprint, args.accept_new, &cancel));
     let options = options.security(trust::security(args.tls, args.plain).unwrap_or_default());
     let secrets = Secrets::new(cancel.clone(), choices.timeout);
-    let keyboard = Keyboard::new(rate_limit, cancel.clone(), interactive);
+    let keyboard = Keyboard::new(rate_limit.clone(), cancel.clone(), interactive);
     let mut session = Session::new(options, cancel, choices.directory, Output::new(choices.level, choices.format));
     session.interactive = interactive;
     session.secrets = secrets;
@@ -168,7 +171,8 @@ fn prepare(args: &Args) -> Result<Shell, Failed> {
     session.keyboard = keyboard;
     session.bookmarks = choices.bookmarks;
     session.aliases = choices.aliases;
-    Ok(Shell { session, signals, if_absent: choices.if_absent })
+    let given = Given::new(args, config);
+    Ok(Shell { session, signals, rate_limit, given, if_absent: choices.if_absent })
 }
 
 fn make_client_directory(path: &Path) -> Result<(), Failed> {
@@ -183,6 +187,8 @@ fn make_client_directory(path: &Path) -> Result<(), Failed> {
 struct Shell {
     session: Session,
     signals: Signals,
+    rate_limit: RateLimit,
+    given: Given,
     /// Whether a subcommand waits for a server that can't be found.
     if_absent: IfAbsent,
 }
@@ -300,7 +306,7 @@ impl Shell {
         }
         let by_signal = self.signals.ending();
         by_signal.or(match result {
-            Ok(Flow::Next) => None,
+            Ok(Flow::Next | Flow::Set(_)) => None,
             Ok(Flow::Leave) => Some(Exit::Success),
             Err(failed) => Some(failed.exit),
         })
@@ -332,7 +338,7 @@ impl Shell {
                 self.session.remember(&line);
             }
             match self.execute_line(&line) {
-                Ok(Flow::Next) => self.session.forget_warning(),
+                Ok(Flow::Next | Flow::Set(_)) => self.session.forget_warning(),
                 Ok(Flow::Leave) if self.session.may_leave() => return Exit::Success,
                 Ok(Flow::Leave) => {}
                 Err(failed) => self.session.output.complain(&failed),
@@ -380,9 +386,51 @@ impl Shell {
         let job = words::in_background(line).filter(|_| !line.trim_start().starts_with(['!', '#']));
         match (command::parse(job.unwrap_or(line))?, job) {
             (Some(command), Some(line)) => self.session.start_job(line, command).map(|()| Flow::Next),
-            (Some(command), None) => self.session.execute(command),
+            (Some(command), None) => match self.session.execute(command)? {
+                Flow::Set(args) => self.set(&args).map(|()| Flow::Next),
+                flow => Ok(flow),
+            },
             (None, _) => Ok(Flow::Next),
         }
+    }
+
+    /// Sets an option of the session, or shows those that hold.
+    fn set(&mut self, args: &SetArgs) -> Result<(), Failed> {
+        let of_key = |why: String| match &args.key {
+            Some(key) => Failed::usage(format!("SET {}: {why}", ferry_wire::escaped(key))),
+            None => Failed::usage(format!("SET: {why}")),
+        };
+        if let (Some(key), Some(value)) = (&args.key, &args.value) {
+            let choices = self.given.set(key, value).map_err(of_key)?;
+            self.choose(choices);
+        }
+        let settings = self.given.settings(args.key.as_deref()).map_err(of_key)?;
+        let is_connected = self.session.client.is_some();
+        for setting in settings {
+            let later = args.value.is_some() && is_connected && given::is_for_later(&setting);
+            let note = if later { ", from the next OPEN on" } else { "" };
+            let (key, value) = (setting.key, ferry_wire::escaped(&setting.value).to_string());
+            self.session.output.answer(format_args!("{key:<12} {value:<26} {}{note}", setting.source), || {
+                let event = Event::new("setting").with("key", key).with("value", setting.value.as_str());
+                event.with("source", setting.source.as_str())
+            });
+        }
+        self.session.output.flush();
+        Ok(())
+    }
+
+    /// Has `choices` hold from now on, and what belongs to a connection from the next one on.
+    fn choose(&mut self, choices: Choices) {
+        let session = &mut self.session;
+        if self.rate_limit.get() != choices.limit_rate {
+            self.rate_limit.set(choices.limit_rate);
+        }
+        let options = session.options.clone().timeout(choices.timeout);
+        session.options = options.min_rate(choices.min_rate, MIN_RATE_WINDOW).tree_memory(choices.tree_memory);
+        session.settings = choices.settings;
+        session.keep_going = choices.keep_going;
+        session.tree_retry_for = choices.tree_retry_for;
+        session.progress = choices.progress;
     }
 
     fn complain(&mut self, exit: Exit, message: String) -> Exit {

@@ -6,7 +6,7 @@
 use std::{ffi::OsStr, num::NonZeroU64, path::PathBuf, time::Duration};
 
 use clap::{
-    ValueHint,
+    Args as _, ValueHint,
     builder::{PossibleValue, StringValueParser, TypedValueParser},
 };
 
@@ -66,6 +66,13 @@ pub(crate) struct CommonOptions {
     /// Show progress: auto (bars on a terminal), never, lines (one each 10 s), lines=SECONDS [default: auto]
     #[arg(long, global = true, value_name = "HOW", value_parser = ModeParser, hide_possible_values = true)]
     pub(crate) progress: Option<Mode>,
+}
+
+impl CommonOptions {
+    /// Returns a parser of these options alone. The keys of the configuration and of SET are the ids of its arguments.
+    pub(crate) fn parser() -> clap::Command {
+        CommonOptions::augment_args(clap::Command::new("options").no_binary_name(true))
+    }
 }
 
 /// Reads a [`Mode`], and tells a shell of the system what there is to choose from.

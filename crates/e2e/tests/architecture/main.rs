@@ -148,6 +148,7 @@ const SHELL: &[Room] = &[
             "choices",
             "completions",
             "examples",
+            "given",
             "logging",
             "manual",
             "one_shot",

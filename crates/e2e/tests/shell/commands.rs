@@ -496,3 +496,34 @@ fn help_is_by_task_and_fits_the_window() {
     client.type_line("QUIT");
     assert_eq!(client.end(), 0);
 }
+
+#[test]
+fn options_are_set_and_shown_with_their_sources() {
+    let place = Place::new();
+    place.server.write("a.txt", b"hello");
+    let file = place.local("config.toml");
+    let config = file.to_str().unwrap().to_owned();
+    fs::write(&file, "parallel = 2\nretry = 1\n").unwrap();
+    let run = |commands: &str| place.run_with(&["--config", &config, "--timeout", "9"], commands, b"");
+    let line = |key: &str, value: &str, source: &str| format!("{key:<12} {value:<26} {source}\n");
+    let all = run("SET").fine();
+    assert!(
+        all.contains(&line("timeout", "9", "command line")) && all.contains(&line("parallel", "2", &config)),
+        "{all}"
+    );
+    assert!(all.contains(&line("min_rate", "1024", "default")) && all.lines().count() >= 10, "{all}");
+    assert_eq!(run("SET parallel 4; SET Parallel").fine(), line("parallel", "4", "SET").repeat(2));
+    assert_eq!(run("SET timeout 5").fine(), line("timeout", "5", "SET, from the next OPEN on"));
+    assert_eq!(run("SET retry 0; SET retry default").fine(), line("retry", "0", "SET") + &line("retry", "1", &config));
+    // It takes effect: this goes on after what fails.
+    let ran = run("SET keep_going true; GET nothing a.txt");
+    assert_eq!(ran.status, 8, "{}", ran.complaints);
+    assert_eq!(fs::read(place.local("a.txt")).unwrap(), b"hello");
+    run("SET frob 1").failed(2, "SET frob: there is no such key; there are dir, timeout, retry");
+    run("SET timeout soon").failed(2, "SET timeout: a number of seconds is needed");
+    run("SET dir /tmp").failed(2, "LCD changes the local directory");
+    run("SET timeout 1 2").failed(2, "one word too many");
+    let json = place.run_with(&["--json"], "SET limit_rate 1M", b"").fine();
+    let last = json.lines().last().unwrap();
+    assert_eq!(last, "{\"event\":\"setting\",\"key\":\"limit_rate\",\"value\":\"1M\",\"source\":\"SET\"}");
+}

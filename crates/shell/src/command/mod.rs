@@ -24,8 +24,8 @@ mod tree;
 pub(crate) use alias::Aliases;
 pub(crate) use arguments::{
     Choosing, CopyArgs, Depth, Get, GoingOn, IgnoreFiles, KeepGoing, Kind, ListThere, Listed, Listing, NameRule, Names,
-    Open, Order, Places, Put, RemoveArgs, Renaming, Search, Sizes, Style, SumArgs, SyncDirectories, Target, There,
-    Transfer, WatchArgs,
+    Open, Order, Places, Put, RemoveArgs, Renaming, Search, SetArgs, Sizes, Style, SumArgs, SyncDirectories, Target,
+    There, Transfer, WatchArgs,
 };
 pub(crate) use parse::{arrow_as_option, parse, read, tells_secret};
 pub(crate) use tree::Command;

@@ -5,7 +5,7 @@ use clap::{Subcommand, ValueHint};
 
 use super::arguments::{
     AnyJob, Depth, Directory, Get, HistoryArgs, List, ListThere, Login, MakeDirectories, Names, OneJob, Open, Put,
-    RemoveArgs, Renaming, Search, ShellLine, Sizes, SpaceArgs, SumArgs, SyncArgs, Topic,
+    RemoveArgs, Renaming, Search, SetArgs, ShellLine, Sizes, SpaceArgs, SumArgs, SyncArgs, Topic,
 };
 
 /// One command, parsed; names are not looked up yet.
@@ -261,6 +261,13 @@ pub(crate) enum Command {
     /// What it has moved of a large file is kept, and gone on with by the same command.
     #[command(alias = "kill", after_help = "CANCEL 1")]
     Cancel(OneJob),
+    /// Show the options that hold and where each is from, or set one
+    ///
+    /// They are those of the configuration file, under the same keys, and hold for this session. SET stands above the
+    /// command line, and that above the file. Those of a connection (timeout, min_rate, tree_memory) hold from the next
+    /// OPEN on. The local directory is changed by LCD.
+    #[command(after_help = "SET\nSET parallel 4\nSET retry_for 1h\nSET retry_for default  as it was before")]
+    Set(SetArgs),
     /// Show earlier lines, with their numbers
     #[command(alias = "hist", after_help = "HISTORY 10  the last ten")]
     History(HistoryArgs),

@@ -35,7 +35,7 @@ use ferry_client::{Cancel, Client, Name, Options, Settings};
 use ferry_wire::escaped;
 
 use super::{
-    command::{self, Aliases, Command, GoingOn},
+    command::{self, Aliases, Command, GoingOn, SetArgs},
     exit::{Exit, Failed},
     output::{Event, Output},
     progress::{Keyboard, Mode},
@@ -50,10 +50,12 @@ pub(crate) use login::place_of;
 use moving::Totals;
 
 /// The next step of the shell.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Flow {
     Next,
     Leave,
+    /// Options are asked for or changed, which the session knows no source of.
+    Set(SetArgs),
 }
 
 /// The connection, if there is one, the directories at both ends, and how things are done.
@@ -192,6 +194,7 @@ impl Session {
             Command::Close => self.close()?,
             Command::Help(help) => self.help(help.topic.as_deref())?,
             Command::Quit => return Ok(Flow::Leave),
+            Command::Set(args) => return Ok(Flow::Set(args)),
             Command::Needless { word, why } => {
                 let word = escaped(&word);
                 self.output.remark(format_args!("{word}: nothing to do, for {why}"), || {

@@ -20,6 +20,17 @@ pub(crate) struct HistoryArgs {
     pub(crate) count: Option<usize>,
 }
 
+/// The arguments of SET.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub(crate) struct SetArgs {
+    /// The option, as the configuration file has it [default: all of them]
+    #[arg(value_parser = text, value_hint = ValueHint::Unknown)]
+    pub(crate) key: Option<String>,
+    /// Its new value; 'default' takes back what SET said before
+    #[arg(value_parser = text, allow_hyphen_values = true)]
+    pub(crate) value: Option<String>,
+}
+
 /// A command of the system's shell; [`None`] for a shell to type in.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub(crate) struct ShellLine {

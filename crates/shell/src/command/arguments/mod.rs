@@ -18,7 +18,7 @@ pub(super) mod value;
 pub(crate) use between::{CopyArgs, There, WatchArgs};
 pub(crate) use changes::{MakeDirectories, RemoveArgs, Renaming};
 pub(crate) use choosing::{Choosing, HEADING, IgnoreFiles, Listed, NameRule};
-pub(crate) use few::{AnyJob, Directory, HistoryArgs, OneJob, ShellLine, Topic};
+pub(crate) use few::{AnyJob, Directory, HistoryArgs, OneJob, SetArgs, ShellLine, Topic};
 pub(crate) use going_on::{GoingOn, KeepGoing};
 pub(crate) use listing::{List, ListThere, Listing, Order};
 pub(crate) use looking::{Depth, Kind, Places, Search, Sizes, SpaceArgs};
