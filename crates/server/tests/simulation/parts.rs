@@ -330,7 +330,8 @@ impl Split {
             while let Some(operation) = self.conns.get_mut(&key).and_then(|conn| conn.session.next_operation()) {
                 self.asked(Job::new(key, operation, &self.store));
             }
-            let conn = self.conns.get_mut(&key).unwrap();
+            // What it asked for may have been refused at once: then it was settled in there, and may be over.
+            let Some(conn) = self.conns.get_mut(&key) else { continue };
             conn.session.records().1.for_each(drop);
             conn.session.rest();
             while let Some((Segment::Bytes { data, sent }, _)) = conn.session.outbox().front() {

@@ -58,35 +58,47 @@ fn until_nothing_is_staged(stage: &Stage) {
 }
 
 #[test]
+fn a_small_upload_that_hangs_is_busy_and_the_late_end_does_no_harm() {
+    upload_hangs(SMALL_BYTES);
+}
+
+#[test]
 fn an_upload_that_hangs_is_busy_and_the_late_end_does_no_harm() {
+    upload_hangs(BYTES);
+}
+
+#[test]
+fn a_large_upload_that_hangs_is_busy_and_the_late_end_does_no_harm() {
+    upload_hangs(LARGE_BYTES);
+}
+
+fn upload_hangs(length: usize) {
     if !mounts::private(&[]) {
         return;
     }
     let stage = stage(TIMEOUT);
+    let bytes = random_bytes(length as u64, length);
     for op in [Op::Create, Op::Write, Op::Fsync, Op::Rename, Op::Fsyncdir] {
-        for length in [SMALL_BYTES, BYTES, LARGE_BYTES] {
-            let bytes = random_bytes(length as u64, length);
-            stage.puppet.order(op, None, Order::Hang);
-            let mut client = stage.client();
-            client.put("d/new", &bytes).expect_failure("busy");
-            assert_eq!(client.ask("GET fine").verified(), b"fine", "the connection can be used on");
-            stage.others_go_on();
-            if op != Op::Fsyncdir {
-                changes_elsewhere_go_on(&stage);
-            }
-            stage.puppet.release();
-            until_nothing_is_staged(&stage);
-            // It may be there, and then whole.
-            let found = client.ask("GET d/new");
-            if found.code() != Some("not-found") {
-                assert!(matches!(op, Op::Rename | Op::Fsyncdir), "{op:?}: nobody is to find it");
-                assert!(found.verified() == bytes);
-            }
-            eventually("uploads work again", || (client.put("d/new", &bytes).word(0) == "SAVED").then_some(()));
-            assert!(client.ask("GET d/new").verified() == bytes);
-            assert_eq!(client.ask("DELETE d/new").line, "DONE");
-            until_nothing_is_staged(&stage);
+        stage.puppet.order(op, None, Order::Hang);
+        let mut client = stage.client();
+        client.put("d/new", &bytes).expect_failure("busy");
+        assert_eq!(client.ask("GET fine").verified(), b"fine", "the connection can be used on");
+        stage.others_go_on();
+        if op != Op::Fsyncdir {
+            changes_elsewhere_go_on(&stage);
         }
+        stage.puppet.release();
+        until_nothing_is_staged(&stage);
+        // It may be there, and then whole.
+        let found = client.ask("GET d/new");
+        if found.code() != Some("not-found") {
+            assert!(matches!(op, Op::Rename | Op::Fsyncdir), "{op:?}: nobody is to find it");
+            assert!(found.verified() == bytes);
+        }
+        eventually("uploads work again", || (client.put("d/new", &bytes).word(0) == "SAVED").then_some(()));
+        assert!(client.ask("GET d/new").verified() == bytes);
+        assert_eq!(client.ask("DELETE d/new").line, "DONE");
+        until_nothing_is_staged(&stage);
     }
 }
 
