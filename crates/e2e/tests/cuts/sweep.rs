@@ -96,7 +96,7 @@ fn an_upload_that_is_cut_anywhere_ends_with_the_same_bytes() {
     );
 }
 
-/// Each round brings a little, so none of them is the last attempt, whichever way it is cut and over however many connections.
+/// Rounds bring a little, so none of them is the last attempt, whichever way it is cut and over however many connections.
 #[test]
 fn a_transfer_whose_every_connection_is_cut_still_ends() {
     let (bytes, parts) = (8 << 20, 6);
@@ -119,7 +119,9 @@ fn a_transfer_whose_every_connection_is_cut_still_ends() {
     let is_full = std::env::var("FERRY_SWEEP").is_ok_and(|value| value == "full");
     for &(way, manner, connections) in &all[..if is_full { all.len() } else { 4 }] {
         let what = format!("{way:?} {manner:?} {connections}");
-        let settings = Settings { retries: 1, parallel: Parallel::Fixed(connections), ..Settings::default() };
+        // A reset also takes what has come and was not read yet: on a busy machine, all of a round.
+        let retries = if manner == Manner::Reset { 3 } else { 1 };
+        let settings = Settings { retries, parallel: Parallel::Fixed(connections), ..Settings::default() };
         // Fewer bytes than a piece, or a part, where several connections share them.
         let after = if connections == 1 { bytes as u64 / parts } else { 300_000 };
         proxy.cut(&vec![Cut { way, after, manner }; 10 * parts as usize]);
