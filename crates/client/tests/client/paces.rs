@@ -140,8 +140,8 @@ fn no_timeout_runs_while_the_limit_holds_back() {
     let server = Honest::start();
     server.add("a", "content");
     let timeout = Duration::from_secs(1);
-    // FILE and its version are some fifty bytes.
-    let mut client = connect(&server.address, Options::default().timeout(timeout).rate_limit(limit(24)));
+    // FILE and its version are some twenty bytes.
+    let mut client = connect(&server.address, Options::default().timeout(timeout).rate_limit(limit(12)));
     let begun = Instant::now();
     client.stat(&name("a")).unwrap();
     assert!(begun.elapsed() > timeout, "{:?}", begun.elapsed());
