@@ -4,6 +4,8 @@
 //! each answer can be told from the rights alone. The rights are looked up by a model that shares
 //! nothing with the server.
 
+mod browsers;
+
 use std::{
     collections::{BTreeSet, VecDeque},
     path::Path,

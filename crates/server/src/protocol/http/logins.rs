@@ -32,6 +32,8 @@ pub(super) struct LoggingIn {
     known: Known,
     /// Not taken yet.
     asked: Option<Login>,
+    /// The users file has changed since: the next request is checked by the new one.
+    is_outdated: bool,
     transfer: Transfer,
 }
 
@@ -68,7 +70,7 @@ impl<H: Handles> HttpSession<H> {
         let transfer = Transfer::login(&user, now);
         let known = Known { user: user.clone(), secret: hash };
         let asked = Some(Login { user, secret });
-        self.phase = Phase::LoggingIn(Box::new(LoggingIn { request, known, asked, transfer }));
+        self.phase = Phase::LoggingIn(Box::new(LoggingIn { request, known, asked, is_outdated: false, transfer }));
     }
 
     /// Answers that the secret is not right, in the same words whatever it is.
@@ -104,13 +106,13 @@ impl<H: Handles> HttpSession<H> {
         if matches!(self.phase, Phase::LoggingIn(_))
             && let Phase::LoggingIn(login) = std::mem::replace(&mut self.phase, Phase::Ready)
         {
-            let LoggingIn { mut request, known, transfer, .. } = *login;
+            let LoggingIn { mut request, known, is_outdated, transfer, .. } = *login;
             let ended = self.visitor.login_ended(known.user.clone(), outcome);
             let failure = ended.as_ref().err().map(|(failure, _)| failure.clone());
             self.log(transfer, None, failure, now);
             match ended {
                 Ok(()) => {
-                    self.known = Some(known.into());
+                    self.known = (!is_outdated).then(|| known.into());
                     self.visitor.act_as_nobody(false);
                     self.take_effect(request, now);
                 }
@@ -130,6 +132,9 @@ impl<H: Handles> HttpSession<H> {
     pub fn set_users(&mut self, users: &Arc<Users>) {
         // The secret that was right may be another one by now.
         self.known = None;
+        if let Phase::LoggingIn(login) = &mut self.phase {
+            login.is_outdated = true;
+        }
         self.visitor.set_users(users);
     }
 

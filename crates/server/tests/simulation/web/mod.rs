@@ -9,7 +9,7 @@ use std::collections::{HashMap, VecDeque};
 
 pub(crate) use oracle::WebOracle;
 use oracle::id_of;
-use reader::WebReader;
+pub(crate) use reader::{WebAnswer, WebReader};
 use script::{Fate, What};
 pub(crate) use script::{Item, WebWriter};
 
