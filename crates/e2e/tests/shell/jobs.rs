@@ -93,8 +93,8 @@ fn a_job_is_brought_forward_and_told_of_at_its_end() {
     terminal.type_line("FG 7");
     terminal.expect("there is no job 7");
     terminal.expect("> ");
-    // So much that it can't be through.
-    fs::File::create(server.path("endless.bin")).unwrap().set_len(1 << 40).unwrap();
+    // So much that it can't be through; holes would take no time.
+    random_file(&server.path("endless.bin"), seed(), 256 * MIB);
     terminal.type_line("GET endless.bin &");
     terminal.expect("[3] GET endless.bin");
     terminal.expect("> ");
@@ -135,9 +135,10 @@ fn a_script_waits_for_its_jobs_and_ends_as_the_first_that_failed() {
         place.run(command).failed(2, why);
     }
     // Ctrl-C ends the jobs of a script.
-    fs::File::create(place.server.path("endless.bin")).unwrap().set_len(1 << 40).unwrap();
+    random_file(&place.server.path("endless.bin"), seed(), 64 * MIB);
     let port = place.server.address().port();
-    let mut child = spawned(&place.local(""), &["-c", &format!("OPEN {port}; GET endless.bin -> no &")]);
+    let script = format!("OPEN {port}; GET endless.bin -> no &");
+    let mut child = spawned(&place.local(""), &["--limit-rate", "512KiB", "-c", &script]);
     let pid = Pid::from_raw(child.id().cast_signed()).unwrap();
     let said = BufReader::new(child.stdout.take().unwrap());
     let begun = said.lines().map_while(Result::ok).any(|line| line == "[1] GET endless.bin -> no");
