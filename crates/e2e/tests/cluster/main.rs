@@ -26,8 +26,9 @@ use std::{
 use ferry_e2e::{Raw, eventually, ferryd, plain_ferry, secure, workspace_root};
 use rustix::process::{Pid, Signal, kill_process};
 
-/// The lifetime of a lease in these tests: builds for tests alone take it from this variable.
-const LEASE: (&str, &str) = ("FERRY_TEST_LEASE_SECONDS", "3");
+/// The lifetime of a lease in these tests: builds for tests alone take it from this variable. Times count in whole
+/// seconds, so that a server that stands still for one may seem two late; four clusters at once do that to each other.
+const LEASE: (&str, &str) = ("FERRY_TEST_LEASE_SECONDS", "5");
 
 /// Without this variable these tests skip themselves: they take a minute or two. With it they fail where they can't run.
 const MUST: &str = "FERRY_TEST_CLUSTER";

@@ -166,7 +166,6 @@ fn an_honest_get_among_rude_clients() {
     raise_descriptor_limit();
     let (dribblers, stalled) = (number_of("FERRY_HOSTILE_DRIBBLERS", 150), number_of("FERRY_HOSTILE_STALLED", 50));
     // Long enough that they are all there while it is measured, and that a busy machine makes nobody seem rude.
-    // Long enough that they are all there while it is measured, and that a busy machine makes nobody seem rude.
     let patience = 5 + (dribblers + stalled) / 250;
     let ground = Ground::start(&format!(
         "--request-timeout {patience} --progress-window {patience} --idle-timeout {patience} --durability none"

@@ -189,7 +189,8 @@ fn a_server_that_goes_away_is_said_so_and_another_can_be_opened() {
     let (server, other) = (Server::start(), Server::start());
     other.write("a.txt", b"hello");
     let directory = tempfile::tempdir().unwrap();
-    let mut client = Terminal::ferry(directory.path(), &[]);
+    // The default of five would be waited for to its end.
+    let mut client = Terminal::ferry(directory.path(), &["--retry", "1"]);
     client.type_line(&format!("OPEN {}", server.address().port()));
     client.expect("connected");
     assert_eq!(server.terminate().code(), Some(0));
