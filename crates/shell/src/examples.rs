@@ -1,7 +1,7 @@
 //! The EXAMPLES of the manual: what people type in other programs, and what they type here. A test runs every line of
 //! ours, as it stands there.
 
-/// What people come from, with pairs: their command, and ours.
+/// The programs that people come from, with pairs: their command, and ours.
 pub(crate) const BY_PROGRAM: &[(&str, &[(&str, &str)])] = &[
     (
         "From rsync",

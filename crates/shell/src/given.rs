@@ -64,7 +64,7 @@ impl Given {
     ///
     /// # Errors
     ///
-    /// What is wrong with the key or the value; nothing has changed then.
+    /// A key that is not known, or a value that it can't have; nothing has changed then.
     pub(crate) fn set(&mut self, key: &str, value: &str) -> Result<Choices, String> {
         let key = known(key)?;
         if key == "dir" {

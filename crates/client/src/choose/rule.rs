@@ -49,7 +49,7 @@ pub(super) enum Line {
 pub(super) struct MergedFile {
     pub(super) name: String,
     pub(super) style: Style,
-    /// What is called as it is, is not taken.
+    /// Files of this name are left out themselves.
     pub(super) keeps_itself_out: bool,
 }
 

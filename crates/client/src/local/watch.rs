@@ -256,7 +256,7 @@ impl TreeWatch {
     }
 }
 
-/// What has changed and is not taken yet. Reads no clock.
+/// The changes that are not taken yet. Reads no clock.
 #[derive(Debug, Default)]
 struct Pending {
     everything: Option<Unrest>,

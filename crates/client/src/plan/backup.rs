@@ -124,7 +124,7 @@ impl Backup {
     ///
     /// # Errors
     ///
-    /// That of `watch`; a connection that is lost; no place can be made.
+    /// Fails where `watch` does, a connection is lost, or no place can be made.
     pub(super) fn delete(
         &self,
         client: &mut Client,
@@ -149,7 +149,7 @@ impl Backup {
     ///
     /// # Errors
     ///
-    /// That of `watch`; a connection that is lost.
+    /// Fails where `watch` does, or a connection is lost.
     fn keep(
         &self,
         client: &mut Client,

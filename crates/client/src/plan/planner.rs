@@ -221,20 +221,20 @@ impl Planner {
         let Sync { check, delete: deletes, update, permissions, .. } = *sync;
         let rules = Rules { check, delete: deletes, update, permissions, limits: Some(&choice) };
         self.draft(client, &tops, (source, &target), rules, remarks, watch)?;
-        if let (Some(backup), Transfers::Up(files)) = (&mut self.plan.backup, &self.plan.transfers) {
-            let is_file = |node: &&Node| matches!(node.kind, NodeKind::File { .. });
-            let there: HashSet<Name> = target
-                .nodes
-                .iter()
-                .filter(is_file)
-                .filter_map(|node| Some(beneath(&tops.names, &node.name).ok()?.1))
-                .collect();
-            files.iter().filter(|file| there.contains(&file.name)).for_each(|file| backup.note_replaced(&file.name));
-        }
+        self.note_replaced(&tops, &target);
         self.plan.missing.extend(missing);
         self.plan.delete.extend(delete);
         self.plan.max_delete += most;
         Ok(())
+    }
+
+    /// Notes the files of `target`, the server's side, that uploads will replace, where they are to be kept.
+    fn note_replaced(&mut self, tops: &Tops, target: &Side) {
+        let (Some(backup), Transfers::Up(files)) = (&mut self.plan.backup, &self.plan.transfers) else { return };
+        let is_file = |node: &&Node| matches!(node.kind, NodeKind::File { .. });
+        let nodes = target.nodes.iter().filter(is_file);
+        let there: HashSet<Name> = nodes.filter_map(|node| Some(beneath(&tops.names, &node.name).ok()?.1)).collect();
+        files.iter().filter(|file| there.contains(&file.name)).for_each(|file| backup.note_replaced(&file.name));
     }
 
     /// Ends it: of things that would have one name at the end that is changed, the first one stays.

@@ -25,7 +25,7 @@ use crate::{
 /// Each has connections of its own at a server, which counts them as clients.
 const MOST_JOBS: usize = 4;
 
-/// What is kept of what a job prints: its first lines, which say what failed.
+/// So many bytes of a job's output are kept: its first lines, which say what failed.
 const MOST_PRINTED_BYTES: usize = 16 << 10;
 
 /// Between two looks at a job that is waited for.
@@ -84,7 +84,7 @@ impl Meter {
     }
 }
 
-/// What a job prints, until it is told.
+/// The output of a job, until it is told.
 #[derive(Debug, Clone, Default)]
 struct Printed(Arc<Mutex<Vec<u8>>>);
 

@@ -111,7 +111,7 @@ pub(super) struct ReaderManner {
     pub(super) large_from: u64,
     /// Those that files bring with them.
     pub(super) permissions: Permissions,
-    /// What the server has greeted with.
+    /// The server's greeting.
     pub(super) greeting: Option<Greeting>,
 }
 

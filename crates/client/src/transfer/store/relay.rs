@@ -81,7 +81,7 @@ struct Large {
     meta: FileMeta,
     /// The reader was told of it.
     announced: bool,
-    /// What is to be done, as long as it is not done.
+    /// The order that is not carried out yet.
     order: Option<LargeOrder>,
 }
 
@@ -109,7 +109,7 @@ enum Break {
     /// Nobody listens any more.
     Gone,
     Broken(Error),
-    /// What still comes is not wanted.
+    /// The rest of the body is not wanted.
     Unwanted,
 }
 

@@ -31,7 +31,7 @@ struct Browsers {
     users: Arc<Users>,
     session: HttpSession<Model>,
     reader: WebReader,
-    /// What was asked of the store, also for requests that are answered.
+    /// The operations of the store, also for requests that are answered.
     jobs: VecDeque<Operation<Model>>,
     /// The user whose secret the connection knows to be right.
     known: Option<usize>,
