@@ -81,7 +81,7 @@ impl From<Exit> for ExitCode {
 }
 
 /// A command that failed: what to say in one line, and how a script ends by it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Failed {
     pub(crate) exit: Exit,
     /// Empty where all of it was said before.
@@ -138,6 +138,18 @@ impl Failed {
     /// Adds what it was about, where that is not known yet.
     pub(crate) fn about(self, name: impl Into<String>) -> Failed {
         Failed { name: self.name.or_else(|| Some(name.into())), ..self }
+    }
+
+    /// Names the server in what `verb` says, before the name or the words: `CP nas:a.txt: ...`.
+    pub(crate) fn at(mut self, verb: &str, server: &str) -> Failed {
+        let server = ferry_wire::escaped(server);
+        if let Some(rest) = self.message.strip_prefix(verb) {
+            self.message = match rest.strip_prefix(' ') {
+                Some(name) => format!("{verb} {server}:{name}"),
+                None => format!("{verb} {server}{rest}"),
+            };
+        }
+        self
     }
 
     /// Adds to what is said: the way out, for one.

@@ -143,8 +143,8 @@ impl Across {
                 return report;
             }
         };
-        report.made = self.make.len() - unmade.len();
         let names: HashSet<Name> = unmade.iter().map(|(index, _)| self.make[*index].clone()).collect();
+        report.made = self.make.iter().filter(|name| !is_within(&names, name)).count();
         for (index, error) in unmade {
             watch(&Event::Refused { name: Some(&self.make[index]), error: &error });
             report.failures.push(error);

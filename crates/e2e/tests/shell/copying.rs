@@ -81,7 +81,8 @@ fn files_go_from_one_server_to_another() {
 #[test]
 fn several_and_whole_directories_go_into_a_directory() {
     let pair = Pair::new();
-    pair.cp(&["A:a.txt", "A:b.txt", "B:new"]).assert_failed(4, "new is no directory of the server");
+    pair.cp(&["A:a.txt", "A:b.txt", "B:new"])
+        .assert_failed(4, &format!("CP {}: new is no directory of the server", pair.b));
     assert!(pair.to.visible().is_empty());
     fs::create_dir(pair.to.path("new")).unwrap();
     pair.copied(&["A:*.txt", "B:new"]);
@@ -103,8 +104,10 @@ fn several_and_whole_directories_go_into_a_directory() {
 #[test]
 fn what_goes_wrong_is_told_of_the_server_that_it_went_wrong_at() {
     let pair = Pair::new();
-    pair.cp(&["A:nope", "B:"]).assert_failed(8, "CP nope: the server has no such file or directory");
-    pair.cp(&["A:a.txt", "B:no/a.txt"]).assert_failed(8, "the server has no directory no");
+    pair.cp(&["A:nope", "B:"])
+        .assert_failed(8, &format!("CP {}:nope: the server has no such file or directory", pair.a));
+    pair.cp(&["A:a.txt", "B:no/a.txt"])
+        .assert_failed(8, &format!("CP no/a.txt: 127.0.0.1:{}: the server has no directory no", pair.b));
     pair.cp(&["A:a.txt", "B:../a.txt"]).assert_failed(2, "'..' leads above the root");
     pair.cp(&["A:a.txt", "1:"]).assert_failed(3, "nobody listens on 127.0.0.1:1");
     pair.cp(&["a.txt", "B:"]).assert_failed(2, "HOST:NAME is needed");

@@ -6,6 +6,7 @@ mod choosing;
 mod commands;
 mod completions;
 mod copying;
+mod copying_faults;
 mod editing;
 mod jobs;
 mod logins;

@@ -46,32 +46,35 @@ impl Session {
 
     fn copy_all(&mut self, args: &CopyArgs, if_absent: IfAbsent, failures: &mut Failures) -> Result<(), Failed> {
         let Some((target, sources)) = args.places.split_last() else { return Ok(()) };
+        let Some(first) = sources.first() else { return Ok(()) };
         let choice = self.choice(VERB, &args.choosing)?;
-        self.connect_to_source(sources, if_absent)?;
         let names = Names { words: sources.iter().map(|source| source.name.clone()).collect() };
-        let mut meant = self.find(VERB, &names, failures)?;
-        for one in meant.iter_mut().filter(|one| one.kind.is_none()) {
-            one.kind = self.look(VERB, one.name.as_ref())?;
-        }
+        check_one_server(sources)?;
+        let meant = failures.asking(VERB, &first.host, |failures| {
+            self.connect_to(first, if_absent)?;
+            self.find_to_copy(&names, failures)
+        })?;
         let source = self.client.take();
-        let server = self.server(&target.host)?;
-        let settings = self.settings.clone();
-        self.connect(&server, None, (&settings, if_absent))?;
-        let into = self.target(target, meant.len())?;
-
+        let into = failures.asking(VERB, &target.host, |_| {
+            self.connect_to(target, if_absent)?;
+            self.target(target, meant.len())
+        })?;
         let is_same = |from: &Client| self.client.as_ref().is_some_and(|to| to.address() == from.address());
         let is_same = source.as_ref().is_some_and(is_same);
         // What is there is looked through on its own connection.
         let to = std::mem::replace(&mut self.client, source);
-        let mut plan = Across::choosing(choice);
-        for one in &meant {
-            if let Err(failed) = self.choose_to_copy(one, args.recursive, &into, is_same, &mut plan) {
-                failures.take(&mut self.output, failed)?;
+        let plan = failures.asking(VERB, &first.host, |failures| {
+            let mut plan = Across::choosing(choice);
+            for one in &meant {
+                if let Err(failed) = self.choose_to_copy(one, args.recursive, &into, is_same, &mut plan) {
+                    failures.take(&mut self.output, failed)?;
+                }
             }
-        }
+            let plan = plan.finish();
+            self.tell_not_copied(&plan, failures);
+            Ok(plan)
+        })?;
         let mut from = std::mem::replace(&mut self.client, to).ok_or_else(not_connected)?;
-        let plan = plan.finish();
-        self.tell_not_copied(&plan, failures);
         failures.check(VERB, NOTHING)?;
         if args.dry_run {
             self.tell_copies(&plan);
@@ -94,16 +97,19 @@ impl Session {
         self.carry_across(&plan, &mut from, manner, failures)
     }
 
-    fn connect_to_source(&mut self, sources: &[There], if_absent: IfAbsent) -> Result<(), Failed> {
-        let Some(first) = sources.first() else { return Ok(()) };
-        if let Some(other) = sources.iter().find(|source| source.host != first.host) {
-            let (one, two) = (escaped(&first.host), escaped(&other.host));
-            let message = format!("{VERB}: all that is copied has to be of one server, and {one} and {two} are two");
-            return Err(Failed::usage(message));
-        }
-        let server = self.server(&first.host)?;
+    fn connect_to(&mut self, place: &There, if_absent: IfAbsent) -> Result<(), Failed> {
+        let server = self.server(&place.host)?;
         let settings = self.settings.clone();
         self.connect(&server, None, (&settings, if_absent))
+    }
+
+    /// Finds what is to be copied, and what of it is a directory.
+    fn find_to_copy(&mut self, names: &Names, failures: &mut Failures) -> Result<Vec<Meant>, Failed> {
+        let mut meant = self.find(VERB, names, failures)?;
+        for one in meant.iter_mut().filter(|one| one.kind.is_none()) {
+            one.kind = self.look(VERB, one.name.as_ref())?;
+        }
+        Ok(meant)
     }
 
     /// Returns where so many things go that are copied to `target`.
@@ -231,7 +237,8 @@ impl Session {
         };
         let labels: Vec<Label> = plan.files.iter().map(label).collect();
         let (retries, arrow) = (self.settings.retries, self.arrow());
-        let moving = Moving { manner, direction: Direction::Up, labels: &labels, retries, arrow };
+        let to = self.client.as_ref().map(|to| to.address().to_string());
+        let moving = Moving { manner, direction: Direction::Up, labels: &labels, retries, arrow, to };
         let settings = self.settings_with(failures.keep_going(), manner.whole_directories);
         let settings = Settings { if_taken: manner.if_taken, ..settings };
         let Session { client: Some(to), output, local, remote, progress, keyboard, .. } = self else {
@@ -243,4 +250,13 @@ impl Session {
         failures.note_done(report.made + report.moved.files);
         self.conclude(&moving, &report, course, failures)
     }
+}
+
+/// Fails where not all of `sources` are of one server.
+fn check_one_server(sources: &[There]) -> Result<(), Failed> {
+    let Some(first) = sources.first() else { return Ok(()) };
+    let Some(other) = sources.iter().find(|source| source.host != first.host) else { return Ok(()) };
+    let (one, two) = (escaped(&first.host), escaped(&other.host));
+    let message = format!("{VERB}: all that is copied has to be of one server, and {one} and {two} are two");
+    Err(Failed::usage(message))
 }

@@ -20,6 +20,8 @@ pub(super) struct Failures {
     untried: usize,
     /// The names of the first that failed, where they have one.
     names: Vec<String>,
+    /// The verb, and the one of several servers that is asked at present.
+    asking: Option<(&'static str, String)>,
 }
 
 /// More names at the end are no help to anybody who reads.
@@ -37,7 +39,21 @@ impl Failures {
             some_done: false,
             untried: 0,
             names: Vec::new(),
+            asking: None,
         }
+    }
+
+    /// Does `work`, which asks only the one of several servers that is called `server`: failures of `verb` in it name that.
+    pub(super) fn asking<T>(
+        &mut self,
+        verb: &'static str,
+        server: &str,
+        work: impl FnOnce(&mut Failures) -> Result<T, Failed>,
+    ) -> Result<T, Failed> {
+        self.asking = Some((verb, server.to_owned()));
+        let done = work(self);
+        self.asking = None;
+        done.map_err(|failed| failed.at(verb, server))
     }
 
     /// Notes whether it was asked for that the others are gone on with: they are then, whatever else may be meant.
@@ -103,7 +119,10 @@ impl Failures {
 
     /// Tells `failed` in any case: others of its kind may follow, and a person wants to know all of them at once.
     pub(super) fn tell(&mut self, output: &mut Output, failed: &Failed) {
-        output.complain(failed);
+        match &self.asking {
+            Some((verb, server)) => output.complain(&failed.clone().at(verb, server)),
+            None => output.complain(failed),
+        }
         self.count += 1;
         if self.names.len() < MOST_NAMES {
             self.names.extend(failed.name.as_deref().map(|name| ferry_wire::escaped(name).to_string()));

@@ -43,7 +43,7 @@ impl Session {
         };
         let labels: Vec<Label> = plan.transfers.names().enumerate().map(label).collect();
         let (retries, arrow) = (self.settings.retries, self.arrow());
-        let moving = Moving { manner, direction, labels: &labels, retries, arrow };
+        let moving = Moving { manner, direction, labels: &labels, retries, arrow, to: None };
         let settings = self.settings_with(failures.keep_going(), manner.whole_directories);
         let Manner { if_taken, sparse, permissions, .. } = manner;
         let settings = Settings { if_taken, sparse, permissions, ..settings };
@@ -77,7 +77,7 @@ impl Session {
         totals.bytes = totals.bytes.saturating_add(moved.bytes);
         if let (false, Some(error)) = (failures.keep_going(), refused.first()) {
             let untried = (moved.untried > 0).then(|| format!("{} not tried", Count(moved.untried, "file")));
-            let failed = self.failure(verb, error);
+            let failed = self.failure(&moving.at_server(verb, error), error);
             return Err(untried.into_iter().fold(failed, Failed::and));
         }
         let last = moved.failures.last().map(|(_, error)| error).or(refused.last());

@@ -8,10 +8,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ferry_client::{Code, Crc32, Direction, Error, Event as Step, IfTaken, Name, Permissions};
+use ferry_client::{Blame, Code, Crc32, Direction, Error, Event as Step, IfTaken, Name, Permissions};
 use ferry_wire::escaped_bytes;
 
-use super::{connection::tell_outage, failures::Failures, jobs::Meter, names::shown_in, reasons};
+use super::{
+    connection::{tell_lost, tell_outage},
+    failures::Failures,
+    jobs::Meter,
+    names::shown_in,
+    reasons,
+};
 use crate::{
     exit::Failed,
     figures::Size,
@@ -70,6 +76,8 @@ pub(super) struct Moving<'a> {
     pub(super) retries: u32,
     /// How another name is given to a file.
     pub(super) arrow: &'static str,
+    /// The server that is changed, where files come from another one.
+    pub(super) to: Option<String>,
 }
 
 impl Moving<'_> {
@@ -79,6 +87,17 @@ impl Moving<'_> {
             _ if self.manner.copies => "copied",
             Direction::Down => "got",
             Direction::Up => "put",
+        }
+    }
+
+    /// Returns `about` with the server that `error` is of, where there are two and the error does not say which.
+    pub(super) fn at_server(&self, about: &str, error: &Error) -> String {
+        let is_elsewhere = matches!(error.blame(), Blame::Local | Blame::System | Blame::Interrupted);
+        match &self.to {
+            Some(to) if !is_elsewhere && !error.to_string().contains(&**to) && !is_at_source(error) => {
+                format!("{about}: {to}")
+            }
+            _ => about.to_owned(),
         }
     }
 
@@ -225,10 +244,11 @@ impl<'a> Watcher<'a> {
             }
             Step::Refused { name, error } if failures.keep_going() => {
                 let verb = moving.manner.verb;
-                let failed = match name {
-                    Some(name) => Failed::new(&format!("{verb} {}", shown_in(*remote, Some(name))), error),
-                    None => Failed::new(verb, error),
+                let about = match name {
+                    Some(name) => format!("{verb} {}", shown_in(*remote, Some(name))),
+                    None => verb.to_owned(),
                 };
+                let failed = Failed::new(&moving.at_server(&about, error), error);
                 progress.aside(|| failures.tell(output, &failed));
             }
             Step::Restarted { index, why } => {
@@ -237,6 +257,9 @@ impl<'a> Watcher<'a> {
                 }
                 let Some(label) = label(*index) else { return };
                 progress.aside(|| tell_restarted(output, moving, label, why));
+            }
+            Step::Lost { source: None, .. } if let Some(to) = &moving.to => {
+                progress.aside(|| tell_lost(output, &format!("connection to {to} lost"), step, moving.retries));
             }
             Step::Lost { .. } | Step::Reconnected => progress.aside(|| tell_outage(output, step, moving.retries)),
             _ => {}
@@ -274,7 +297,8 @@ fn tell_restarted(output: &mut Output, moving: &Moving<'_>, label: &Label, why: 
 /// Returns why a file was not moved, with the way out where there is one.
 pub(super) fn explained(moving: &Moving<'_>, label: &Label, error: &Error, local: &Path) -> Failed {
     let (verb, shown) = (moving.manner.verb, label.shown.as_str());
-    let failed = reasons::failed(verb, shown, &label.name, error);
+    let about = moving.at_server(shown, error);
+    let failed = reasons::failed(verb, &about, &label.name, error);
     // The words to type for it.
     let typed = words::quote(shown);
     let text = |path: &Path| escaped_bytes(path.as_os_str().as_bytes()).to_string();
@@ -292,11 +316,11 @@ pub(super) fn explained(moving: &Moving<'_>, label: &Label, error: &Error, local
             failed.saying(message).and(format_args!("'{} NAME' saves it under another name", moving.arrow))
         }
         (Direction::Up, error) if error.code() == Some(Code::NotFound) => match reasons::no_parent(shown) {
-            Some(why) => failed.saying(format!("{verb} {shown}: {why}")),
-            None => failed.saying(format!("{verb} {shown}: the server has no directory to put it in")),
+            Some(why) => failed.saying(format!("{verb} {about}: {why}")),
+            None => failed.saying(format!("{verb} {about}: the server has no directory to put it in")),
         },
         (Direction::Up, error) if reasons::is_directory(error) => {
-            let message = format!("{verb} {shown}: the server has a directory of that name");
+            let message = format!("{verb} {about}: the server has a directory of that name");
             match moving.manner.copies {
                 true => failed.saying(message),
                 false => failed.saying(message).and(format_args!("'{} NAME' gives it another one there", moving.arrow)),
@@ -318,4 +342,9 @@ pub(super) fn explained(moving: &Moving<'_>, label: &Label, error: &Error, local
         }
         _ => failed,
     }
+}
+
+/// Whether it is of the server that files are only read from.
+fn is_at_source(error: &Error) -> bool {
+    matches!(error, Error::AtSource { .. })
 }

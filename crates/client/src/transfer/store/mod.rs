@@ -318,11 +318,7 @@ impl Round<'_, '_, '_, '_> {
                 Some(Chunk::Failed { index, error }) => self.hand.failed(index, error),
                 Some(Chunk::Large(opened)) => self.store_large(opened)?,
                 Some(Chunk::Block { block, .. }) => self.reader.give_back(block),
-                Some(Chunk::End(_) | Chunk::Range(..) | Chunk::Broken(_) | Chunk::Skipped) => {}
-                Some(Chunk::Lost(error)) => {
-                    self.hear_all()?;
-                    return Err(error.into());
-                }
+                Some(Chunk::End(_) | Chunk::Range(..) | Chunk::Broken(_) | Chunk::Skipped | Chunk::Lost(_)) => {}
                 Some(Chunk::AllRead) => return Ok(true),
                 None => return Ok(false),
             }
@@ -358,11 +354,19 @@ impl Round<'_, '_, '_, '_> {
     }
 
     /// Waits for what the reader says next, and meanwhile takes what the server says. [`None`] at the end.
+    ///
+    /// # Errors
+    ///
+    /// The connection is lost, or nothing can be read any more: what is on its way is answered then.
     fn next_chunk(&mut self) -> Result<Option<Chunk>, Stop> {
         loop {
             self.take_replies()?;
             self.tick();
             match self.reader.chunks.recv_timeout(LOOK) {
+                Ok(Chunk::Lost(error)) => {
+                    self.hear_all()?;
+                    return Err(error.into());
+                }
                 Ok(chunk) => return Ok(Some(chunk)),
                 Err(RecvTimeoutError::Disconnected) => return Ok(None),
                 Err(RecvTimeoutError::Timeout) => {
