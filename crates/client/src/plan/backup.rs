@@ -37,7 +37,7 @@ pub(super) struct Backup {
 }
 
 /// Learns what became of a thing that was to be deleted; where it fails, no further one is tried.
-type Learn<'w> = dyn FnMut(&Name, Result<(), Error>) -> Result<(), Error> + 'w;
+pub(super) type Learn<'w> = dyn FnMut(&Name, Result<(), Error>) -> Result<(), Error> + 'w;
 
 /// A file that is sent and has not its name yet.
 pub(super) struct Swap {

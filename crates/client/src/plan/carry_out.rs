@@ -1,11 +1,12 @@
 //! Doing what a plan says.
 
-use std::{collections::HashSet, path::Path};
+use std::{cell::RefCell, collections::HashSet, path::Path};
 
-use ferry_wire::{Greeting, Name};
+use ferry_wire::{Code, Greeting, Name};
 
 use super::{
     Amendment, Deletion, Direction, Pair, Plan, PlanReport, Replacement, Timed, Transfers,
+    backup::Learn,
     planner::NOT_GONE,
     seen::{self, Seen},
 };
@@ -99,6 +100,16 @@ impl<'a> Course<'a> {
         self.report.kept = self.plan.delete.len();
     }
 
+    /// Does `work`, and again where the connection is lost in it: see [`Client::patiently`]. A connection that files were
+    /// moved by, and that could not be opened again, is not tried once more.
+    fn patiently<T>(&mut self, mut work: impl FnMut(&mut Client) -> Result<T, Error>) -> Result<T, Error> {
+        let Course { client, settings, watch, .. } = self;
+        match client.is_connected() {
+            true => client.patiently(settings, watch, work),
+            false => work(client),
+        }
+    }
+
     /// Notes and tells what could not be done.
     pub(super) fn refuse(&mut self, name: Option<&Name>, error: Error) {
         (self.watch)(&Event::Refused { name, error: &error });
@@ -109,7 +120,10 @@ impl<'a> Course<'a> {
     fn look<'d>(&mut self, deletions: impl Iterator<Item = &'d Deletion>) -> Result<Vec<Seen>, Error> {
         match self.plan.direction() {
             Direction::Up => Ok(deletions.map(|deletion| seen::here(&deletion.here)).collect()),
-            Direction::Down => seen::there(self.client, deletions.map(|deletion| &deletion.there)),
+            Direction::Down => {
+                let names: Vec<&Name> = deletions.map(|deletion| &deletion.there).collect();
+                self.patiently(|client| seen::there(client, names.iter().copied()))
+            }
         }
     }
 
@@ -177,7 +191,7 @@ impl<'a> Course<'a> {
     fn make_directories_there(&mut self, make: &[Pair]) -> Result<Vec<(usize, Error)>, Error> {
         let names: Vec<Name> = make.iter().filter_map(|pair| pair.there.clone()).collect();
         let keep_going = self.settings.keep_going;
-        self.client.patiently(self.settings, self.watch, |client| match keep_going {
+        self.patiently(|client| match keep_going {
             true => client.make_all_directories(&names),
             false => client.make_directories(&names).map(|()| Vec::new()),
         })
@@ -209,7 +223,7 @@ impl<'a> Course<'a> {
     fn amend(&mut self) {
         let Plan { amend, .. } = self.plan;
         let permissions = self.settings.permissions;
-        let mut refused = Vec::new();
+        let mut refused: Vec<(usize, Error)> = Vec::new();
         let done = match self.plan.direction() {
             Direction::Down => {
                 for (index, Amendment { pair, mtime, mode }) in amend.iter().enumerate() {
@@ -224,9 +238,12 @@ impl<'a> Course<'a> {
                     Some(Touch { name: pair.there.clone()?, mtime: *mtime, mode: Some(permissions.of(*mode)) })
                 };
                 let touches: Vec<Touch> = amend.iter().filter_map(touch).collect();
-                self.client.touch_all(&touches, &mut |index, result| {
-                    refused.extend(result.err().map(|error| (index, error)));
-                    Ok(())
+                self.patiently(|client| {
+                    refused.clear();
+                    client.touch_all(&touches, &mut |index, result| {
+                        refused.extend(result.err().map(|error| (index, error)));
+                        Ok(())
+                    })
                 })
             }
         };
@@ -257,6 +274,10 @@ impl<'a> Course<'a> {
             is_there && (timed.differs || changed.contains(target))
         };
         let due: Vec<&Timed> = plan.directories.iter().rev().filter(is_due).collect();
+        if due.is_empty() {
+            // All is done: that the server has closed by now is no failure.
+            return;
+        }
         let set = match direction {
             Direction::Down => self.set_times_here(&due),
             Direction::Up => self.set_times_there(&due),
@@ -268,7 +289,12 @@ impl<'a> Course<'a> {
 
     fn set_times_here(&mut self, due: &[&Timed]) -> Result<(), Error> {
         let unknown = due.iter().filter(|timed| timed.mtime.is_none()).filter_map(|timed| timed.pair.there.as_ref());
-        let mut asked = seen::times(self.client, unknown)?.into_iter();
+        let unknown: Vec<&Name> = unknown.collect();
+        let mut asked = match unknown.is_empty() {
+            true => Vec::new(),
+            false => self.patiently(|client| seen::times(client, unknown.iter().copied()))?,
+        }
+        .into_iter();
         for Timed { pair, mtime, .. } in due {
             let mtime = match pair.there {
                 Some(_) if mtime.is_none() => asked.next().flatten(),
@@ -285,23 +311,26 @@ impl<'a> Course<'a> {
         let touch =
             |timed: &&Timed| Some(Touch { name: timed.pair.there.clone()?, mtime: Some(timed.mtime?), mode: None });
         let touches: Vec<Touch> = due.iter().filter_map(touch).collect();
-        self.client.touch_all(&touches, &mut |index, result| {
-            if let Err(error) = result {
-                log::warn!("cannot set the time of {}: {error}", touches[index].name);
-            }
-            Ok(())
+        self.patiently(|client| {
+            client.touch_all(&touches, &mut |index, result| {
+                if let Err(error) = result {
+                    log::warn!("cannot set the time of {}: {error}", touches[index].name);
+                }
+                Ok(())
+            })
         })
     }
 
     fn delete(&mut self, deletions: &[Deletion]) {
         let Course { plan, client, settings, watch, report } = self;
+        let watch = RefCell::new(watch);
         let mut tried = 0;
         let mut note = |name: Option<&Name>, result: Result<(), Error>| {
             tried += 1;
             match result {
                 Ok(()) => report.deleted += 1,
                 Err(error) => {
-                    watch(&Event::Refused { name, error: &error });
+                    watch.borrow_mut()(&Event::Refused { name, error: &error });
                     report.failures.push(error);
                     // Which error it is that ends it does not matter: that of the thing is told.
                     return if settings.keep_going { Ok(()) } else { Err(Error::Interrupted) };
@@ -315,7 +344,8 @@ impl<'a> Course<'a> {
             }
             (Direction::Up, None) => {
                 let names: Vec<Name> = deletions.iter().map(|deletion| deletion.there.clone()).collect();
-                client.delete_all(&names, &mut |index, result| note(Some(&names[index]), result))
+                let mut told = |event: &Event<'_>| watch.borrow_mut()(event);
+                delete_there(client, &names, (settings, &mut told), &mut |name, result| note(Some(name), result))
             }
             (Direction::Down, _) => deletions.iter().try_for_each(|Deletion { here, directory, .. }| {
                 note(None, if *directory { here.delete_directory() } else { here.delete_file() })
@@ -327,6 +357,27 @@ impl<'a> Course<'a> {
             self.refuse(None, error);
         }
     }
+}
+
+/// Deletes `names` of the server, through as many connections as it takes, and tells `note` what became of each. Where `note`
+/// fails, no further one is tried.
+fn delete_there(
+    client: &mut Client,
+    names: &[Name],
+    (settings, watch): (&Settings, &mut dyn FnMut(&Event<'_>)),
+    note: &mut Learn<'_>,
+) -> Result<(), Error> {
+    let (mut answered, mut is_again) = (0, false);
+    client.patiently(settings, watch, |client| {
+        let (left, again) = (&names[answered..], std::mem::replace(&mut is_again, true));
+        client.delete_all(left, &mut |index, result| {
+            answered += 1;
+            // The answer that was lost may have been that it is deleted.
+            let is_gone = |error: &Error| again && error.code() == Some(Code::NotFound);
+            let result = result.or_else(|error| if is_gone(&error) { Ok(()) } else { Err(error) });
+            note(&left[index], result)
+        })
+    })
 }
 
 impl Plan {

@@ -1,10 +1,10 @@
 //! Things that have changed between the plan of a SYNC and its deletions are not deleted.
 
-use std::fs;
+use std::{fs, sync::mpsc};
 
-use ferry_client::{Client, Direction, Plan, Settings, Sync};
+use ferry_client::{Client, Direction, Event, HeldDirectory, Plan, Planner, Settings, Sync};
 
-use crate::support::{Honest, Local, connect, name};
+use crate::support::{Honest, Local, Scripted, connect, name};
 
 fn plan(client: &mut Client, local: &Local, direction: Direction) -> Plan {
     let sync = Sync { delete: true, max_delete: Some(10), ..Sync::new(direction) };
@@ -73,4 +73,57 @@ fn a_plan_that_deletes_more_than_it_may_is_not_carried_out_at_all() {
     let report = plan.carry_out(&mut client, &Settings::default(), &mut |_| {});
     assert!(report.failures[0].to_string().contains("2 things would be deleted, and 1 may be"));
     assert!(!report.is_whole() && !local.path("d/new").exists() && local.path("d/a").exists());
+}
+
+#[test]
+fn a_connection_that_is_lost_in_the_questions_and_deletions_at_the_end_is_opened_again() {
+    let (server, local) = (Honest::start(), Local::new());
+    fs::create_dir(local.path("d")).unwrap();
+    server.add_directory("d");
+    for text in ["a", "b", "c"] {
+        server.add(&format!("d/{text}"), "there");
+    }
+    let mut client = connect(&server.address);
+    let up = plan(&mut client, &local, Direction::Up);
+    // Deleted already when it is asked for again.
+    server.cut_after("DELETE d/b");
+    let report = up.carry_out(&mut client, &Settings::default(), &mut |_| {});
+    assert_eq!((report.deleted, report.kept, report.failures.len()), (3, 0, 0), "{report:?}");
+    assert!(["d/a", "d/b", "d/c"].iter().all(|name| server.content(name).is_none()));
+
+    for text in ["a", "b"] {
+        local.file(&format!("d/{text}"), b"here");
+    }
+    let down = plan(&mut client, &local, Direction::Down);
+    server.cut_after("STAT d/b");
+    let mut lost = 0;
+    let report = down.carry_out(&mut client, &Settings::default(), &mut |event| {
+        lost += u32::from(matches!(event, Event::Lost { .. }));
+    });
+    assert_eq!((report.deleted, report.kept, report.failures.len(), lost), (2, 0, 0, 1), "{report:?}");
+}
+
+#[test]
+fn a_server_that_closes_when_all_is_done_makes_no_failure_of_it() {
+    let local = Local::new();
+    let (close, closed) = mpsc::channel();
+    let server = Scripted::greeting(move |peer| {
+        peer.expect("GET a");
+        peer.send("FILE 5 - t\nDATA 5\nhelloEND 3610a686\n");
+        peer.end();
+        close.send(()).unwrap();
+        peer.expect_end();
+    });
+    let mut client = connect(&server.address);
+    let mut planner = Planner::new(Direction::Down);
+    planner.add_file(HeldDirectory::at(local.path("")).place("a"), name("a"), None);
+    let plan = planner.finish().unwrap();
+    let report = plan.carry_out(&mut client, &Settings::impatient(), &mut move |event| {
+        if matches!(event, Event::Done { .. }) {
+            closed.recv().unwrap();
+        }
+    });
+    assert!(report.is_whole(), "{report:?}");
+    drop(client);
+    server.finish();
 }

@@ -169,6 +169,15 @@ fn reconnect(client: &mut Client, cancel: &Cancel, tell: impl FnOnce()) -> Resul
     })
 }
 
+impl Session {
+    /// Has the server be asked something, and asked again where the connection is lost meanwhile: `question` changes nothing.
+    pub(super) fn ask<T>(&mut self, question: impl FnMut(&mut Client) -> Result<T, Error>) -> Result<T, Error> {
+        let Session { client: Some(client), output, settings, .. } = self else { return Err(Error::NotConnected) };
+        let tries = settings.retries;
+        client.patiently(settings, &mut |step| tell_outage(output, step, tries), question)
+    }
+}
+
 /// Tells of a connection that is lost, and that it stands again.
 pub(super) fn tell_outage(output: &mut Output, step: &Step<'_>, tries: u32) {
     match step {

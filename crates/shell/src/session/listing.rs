@@ -154,7 +154,8 @@ impl Session {
         choice: &Choice,
         several: bool,
     ) -> Result<(), Failed> {
-        let mut entries = match self.connected()?.list(directory) {
+        self.connected()?;
+        let mut entries = match self.ask(|client| client.list(directory)) {
             Ok(entries) => entries,
             Err(error) => return self.list_file(directory, style, &error),
         };
@@ -189,7 +190,7 @@ impl Session {
             let shown = self.shown(name.as_ref());
             let stat = match &name {
                 None => Ok(Stat::Directory(None)),
-                Some(name) => self.connected()?.stat(name),
+                Some(name) => self.ask(|client| client.stat(name)),
             };
             let stat = stat.map_err(|error| self.failure_of("STAT", name.as_ref(), &error))?;
             let text = described(&shown, &stat);

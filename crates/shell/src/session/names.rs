@@ -105,7 +105,8 @@ impl Session {
     /// Asks what `name` is, of a server that may not tell.
     pub(super) fn look_as_allowed(&mut self, verb: &str, name: Option<&Name>) -> Result<Looked, Failed> {
         let Some(name) = name else { return Ok(Looked::Is(EntryKind::Directory(None))) };
-        match self.connected()?.stat(name) {
+        self.connected()?;
+        match self.ask(|client| client.stat(name)) {
             Ok(Stat::File(meta)) => Ok(Looked::Is(EntryKind::File(meta))),
             Ok(Stat::Directory(mtime)) => Ok(Looked::Is(EntryKind::Directory(mtime))),
             Err(error) => match error.code() {
@@ -171,7 +172,7 @@ impl Session {
             "" => self.remote.clone(),
             text => self.remote_name(text).map_err(|problem| bad_name(verb, &word.text, problem))?,
         };
-        let found = self.connected()?.glob(directory.as_ref(), &pattern);
+        let found = self.ask(|client| client.glob(directory.as_ref(), &pattern));
         let found = found.map_err(|error| match &directory {
             // The missing thing is the directory to look in.
             Some(directory) => self.failure_of(verb, Some(directory), &error),

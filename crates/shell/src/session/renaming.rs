@@ -155,7 +155,7 @@ impl Session {
 
     /// Tells what would be done with one thing, or why it could not.
     fn tell_renaming(&mut self, old: &Name, new: &Name) -> Result<(), Failed> {
-        self.connected()?.stat(old).map_err(|error| self.failure_of(VERB, Some(old), &error))?;
+        self.ask(|client| client.stat(old)).map_err(|error| self.failure_of(VERB, Some(old), &error))?;
         let (shown_old, shown_new) = (self.shown(Some(old)), self.shown(Some(new)));
         if self.look(VERB, Some(new))?.is_some() {
             let message = format!("{VERB} {shown_new}: that is there already; {VERB} replaces nothing");

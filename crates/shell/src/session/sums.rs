@@ -82,7 +82,8 @@ impl Session {
         files: &mut Vec<Name>,
         failures: &mut Failures,
     ) -> Result<(), Failed> {
-        let tree = self.connected()?.tree(directory);
+        self.connected()?;
+        let tree = self.ask(|client| client.tree(directory));
         let tree = tree.map_err(|error| self.failure_of(SUM, directory, &error))?;
         files.extend(tree.found.into_iter().filter(|found| !found.is_directory()).map(|found| found.name));
         for (name, error) in tree.skipped {

@@ -63,7 +63,8 @@ impl Session {
         if let (Some(name), Some(kind @ EntryKind::File(_))) = (&name, kind) {
             return Ok(Place::File(name.clone(), kind));
         }
-        let mut tree = match (self.connected()?.tree(name.as_ref()), name.as_ref()) {
+        self.connected()?;
+        let mut tree = match (self.ask(|client| client.tree(name.as_ref())), name.as_ref()) {
             (Ok(tree), _) => tree,
             (Err(error), Some(file)) if error.code() == Some(Code::NotADirectory) => {
                 return match self.look(verb, Some(file))? {

@@ -1,6 +1,7 @@
 //! The `ferry` program, run with -c and with commands from a pipe.
 
 use std::{
+    fs,
     io::Write as _,
     path::Path,
     process::{Command, Output, Stdio},
@@ -76,7 +77,7 @@ fn a_script_moves_files_both_ways() {
     assert!(lines[1].ends_with(" s, verified"), "{}", lines[1]);
     assert!(lines[2].ends_with(" s, verified and on disk"), "{}", lines[2]);
     assert_eq!(lines[3..], ["closed", &format!("connected to localhost:{port} (honest/1)")]);
-    assert_eq!(std::fs::read(local.path("Grüße an dich.txt")).unwrap(), b"hello");
+    assert_eq!(fs::read(local.path("Grüße an dich.txt")).unwrap(), b"hello");
     assert_eq!(server.content("up; and away.txt").unwrap(), b"away");
 }
 
@@ -100,7 +101,7 @@ fn the_first_failure_ends_a_script_with_its_status() {
     let (server, local) = (Honest::start(), Local::new());
     server.add("a", "hello");
     let port = server.address.port();
-    std::fs::create_dir(local.path("directory")).unwrap();
+    fs::create_dir(local.path("directory")).unwrap();
     let connected = |rest: &str| run(&local, &format!("OPEN {port}; {rest}; GET a"));
 
     run(&local, "GET a").assert_failed(3, "not connected: OPEN <port> first");
@@ -150,6 +151,22 @@ fn what_the_server_does_wrong_has_its_own_status() {
     run(&local, &format!("OPEN {}; GET a", gone.address)).assert_failed(3, "closed the connection");
     gone.finish();
     assert_eq!(local.names(), [""; 0]);
+}
+
+#[test]
+fn questions_before_a_transfer_are_asked_again_where_the_connection_is_lost() {
+    let (server, local) = (Honest::start(), Local::new());
+    server.add_directory("d");
+    server.add("d/a", "hello");
+    for (lost, command) in [("STAT d", "GET -r d"), ("LIST d", "GET d/?"), ("LIST d", "LS d"), ("STAT d/a", "STAT d/a")]
+    {
+        server.cut_after(lost);
+        let script = format!("OPEN {}; {command}", server.address);
+        let run: Run = ferry(&local.path("")).args(["--retry", "2", "-c", &script]).output().unwrap().into();
+        assert_eq!(run.status, 0, "{command}: {}", run.err);
+        assert!(run.err.contains("connection lost: the server closed the connection"), "{command}: {}", run.err);
+    }
+    assert_eq!(fs::read(local.path("d/a")).unwrap(), b"hello");
 }
 
 #[test]
@@ -231,7 +248,7 @@ fn a_disk_that_takes_no_more_is_told_and_leaves_nothing() {
         .into();
     run.assert_failed(5, "cannot write");
     assert_eq!(local.names(), ["large"]);
-    assert_eq!(std::fs::read(local.path("large")).unwrap(), b"old");
+    assert_eq!(fs::read(local.path("large")).unwrap(), b"old");
 }
 
 #[test]
@@ -286,7 +303,7 @@ fn a_put_that_goes_on_ends_with_the_status_of_its_first_failure() {
             }
         });
         let local = Local::new();
-        std::fs::create_dir(local.path("d")).unwrap();
+        fs::create_dir(local.path("d")).unwrap();
         local.file("d/a", b"hello");
         let failed = run(&local, &format!("OPEN {}; {put}", server.address.port()));
         assert_eq!(failed.status, 6, "{put}: {}", failed.err);

@@ -14,10 +14,14 @@ use super::{Peer, name};
 /// The entries by name: a file's bytes and time, or a directory.
 type Tree = Arc<Mutex<BTreeMap<String, Option<(Vec<u8>, Option<Time>)>>>>;
 
+/// The requests that are done, and after which the connection is closed in place of an answer, once each.
+type Cuts = Arc<Mutex<Vec<String>>>;
+
 /// Serves until the test ends.
 pub(crate) struct Honest {
     pub(crate) address: Address,
     tree: Tree,
+    cuts: Cuts,
 }
 
 impl Honest {
@@ -44,14 +48,21 @@ impl Honest {
         let address = Address::new("127.0.0.1", listener.local_addr().unwrap().port());
         let tree = Tree::default();
         tree.lock().unwrap().extend(directories.iter().map(|name| ((*name).to_owned(), None)));
-        let shared = Arc::clone(&tree);
+        let (shared, cuts) = (Arc::clone(&tree), Cuts::default());
+        let noted = Arc::clone(&cuts);
         std::thread::spawn(move || {
             for stream in listener.incoming() {
-                let tree = Arc::clone(&shared);
-                std::thread::spawn(move || Service { peer: Peer::new(stream.unwrap()), tree, has_accounts }.run());
+                let (tree, cuts) = (Arc::clone(&shared), Arc::clone(&noted));
+                let peer = Peer::new(stream.unwrap());
+                std::thread::spawn(move || Service { peer, tree, cuts, has_accounts }.run());
             }
         });
-        Honest { address, tree }
+        Honest { address, tree, cuts }
+    }
+
+    /// Has the answer to the next `request` be lost, and the connection with it.
+    pub(crate) fn cut_after(&self, request: &str) {
+        self.cuts.lock().unwrap().push(request.to_owned());
     }
 
     pub(crate) fn add(&self, name: &str, content: impl Into<Vec<u8>>) {
@@ -79,6 +90,7 @@ impl Honest {
 struct Service {
     peer: Peer,
     tree: Tree,
+    cuts: Cuts,
     has_accounts: bool,
 }
 
@@ -106,6 +118,12 @@ impl Service {
                     self.reply(&Reply::Bye);
                     return;
                 }
+                Ok(request) if self.is_cut_after(&line) => {
+                    if !matches!(request, Request::Get { .. } | Request::Read { .. } | Request::List { .. }) {
+                        self.answer_in_a_line(request);
+                    }
+                    return self.peer.close();
+                }
                 Ok(request) => self.answer(request),
                 Err(Refusal::Request { failure, .. } | Refusal::With(failure) | Refusal::Stream(failure)) => {
                     Some(Reply::Fail(failure))
@@ -115,6 +133,12 @@ impl Service {
                 self.reply(&reply);
             }
         }
+    }
+
+    fn is_cut_after(&self, line: &str) -> bool {
+        let mut cuts = self.cuts.lock().unwrap();
+        let at = cuts.iter().position(|request| request == line);
+        at.map(|at| cuts.remove(at)).is_some()
     }
 
     fn reply(&mut self, reply: &Reply) {

@@ -139,6 +139,11 @@ impl Peer {
         }
     }
 
+    /// Says no more.
+    pub(crate) fn end(&mut self) {
+        self.output.shutdown(Shutdown::Write).unwrap();
+    }
+
     /// Closes the way a server does: says no more, and reads on for a while.
     pub(crate) fn close(&mut self) {
         // The client may have closed first.
