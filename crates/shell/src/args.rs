@@ -29,7 +29,10 @@ a port of this machine, host:port, or a bookmark of the configuration file; USER
 const COPYING: &str = "\
 A name that is there already is replaced as a whole, when all of the new file has arrived and is verified: by the server \
 that it comes from, on the way, and by the server that it goes to. A large file goes on after the connection to either \
-server was lost, also in a later run.
+server was lost, also in a later run. Times are kept, those of directories as well; permissions are with -p; holes of files \
+stay holes where both servers know them.
+
+Names are chosen as GET -r chooses them. There is no -F: no server has .ferryignore files.
 
 HOST is a port of this machine, host:port, or a bookmark, with USER@ in front or without. In nas:12000:a the port is \
 12000; nas:12000 is the file 12000 of the bookmark nas. A '/' before the name ends all doubt.

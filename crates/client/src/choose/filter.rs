@@ -125,7 +125,8 @@ impl Filter {
     }
 
     /// Returns whether directories may have rules in files of their own.
-    pub(super) fn has_directory_rules(&self) -> bool {
+    #[must_use]
+    pub fn has_directory_rules(&self) -> bool {
         self.entries.iter().any(|entry| matches!(entry, Entry::Directories(_)))
     }
 

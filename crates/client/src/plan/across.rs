@@ -2,17 +2,21 @@
 
 use std::collections::HashSet;
 
-use ferry_wire::{FileMeta, Name};
+use ferry_wire::{FileMeta, Greeting, Name, Time};
 
 use super::{
     Looking, PlanReport, Remarks,
+    planner::missing,
+    seen,
     side::{Look, Side},
 };
 use crate::{
     choose::{Choice, Chooser, Links},
     client::Client,
+    conversation::requests::Touch,
     error::Error,
     local::repeated,
+    options::Permissions,
     transfer::{Event, Relay, Settings},
     tree::{End, NodeKind, is_within},
 };
@@ -28,13 +32,28 @@ pub struct Across {
     pub files: Vec<Relay>,
     /// Directories that could not be listed, and why: neither they nor what is in them is copied.
     pub skipped: Vec<(Name, Error)>,
+    /// Names of the list ([`Choice::only`]) that are not there.
+    pub missing: Vec<Name>,
     /// Files left out because they would have the name that another one has: the first, the second, and that name.
     pub clashes: Vec<(Name, Name, Name)>,
+    /// The directories to make, whose times are set when all else is done.
+    directories: Vec<Timed>,
     choice: Choice,
 }
 
+/// A directory that gets the time that it has at its source.
+#[derive(Debug)]
+struct Timed {
+    /// Its name there; [`None`] for the root, whose time no server tells.
+    source: Option<Name>,
+    name: Name,
+    /// Its time there; [`None`] where that is not known yet.
+    mtime: Option<Time>,
+}
+
 impl Across {
-    /// Begins a plan that copies only what is of `choice`; links and lists in it are of no account.
+    /// Begins a plan that copies only what is of `choice`; links in it are of no account, and rules of single directories neither:
+    /// only local ones have such.
     #[must_use]
     pub fn choosing(choice: Choice) -> Across {
         Across { choice, ..Across::default() }
@@ -65,45 +84,84 @@ impl Across {
         watch: &mut dyn FnMut(Looking),
     ) -> Result<(), Error> {
         let top = source.map_or("", Name::last);
-        if !top.is_empty() && !self.choice.takes_name(top, true) {
-            return Ok(());
+        match top.is_empty() || self.choice.takes_name(top, true) {
+            true => self.add_tree(from, top, (source, name), watch),
+            false => Ok(()),
         }
+    }
+
+    /// Does the same with all that is beneath a directory: for the rules, names begin below it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Across::add_directory`].
+    pub fn add_content(
+        &mut self,
+        from: &mut Client,
+        source: Option<&Name>,
+        name: Option<&Name>,
+        watch: &mut dyn FnMut(Looking),
+    ) -> Result<(), Error> {
+        self.add_tree(from, "", (source, name), watch)
+    }
+
+    fn add_tree(
+        &mut self,
+        from: &mut Client,
+        top: &str,
+        (source, name): (Option<&Name>, Option<&Name>),
+        watch: &mut dyn FnMut(Looking),
+    ) -> Result<(), Error> {
+        let choice = self.choice.clone();
         let mut remarks = Remarks::default();
-        let side = {
-            // A server has no rules of its own.
-            let mut chooser = Chooser::new(&self.choice, top, Box::new(|_, _| Ok(None)));
+        let mut side = {
+            let mut chooser = Chooser::new(&choice, top, Box::new(|_, _| Ok(None)));
             let (end, links) = (End::Read, Links::Skip);
             let mut look = Look { chooser: &mut chooser, end, links, remarks: &mut remarks, watch, tells_modes: false };
             let side = Side::there(from, source, &mut look)?;
             chooser.end()?;
             side
         };
-        let (mut make, mut files) = (Vec::new(), Vec::new());
-        make.extend(name.cloned());
-        let mut skipped: Vec<(Name, Error)> =
-            remarks.skipped.into_iter().filter_map(|(name, error)| Some((name?, error))).collect();
+        let missing = missing(&choice, &mut side);
+        let mut branch = Across { missing, ..Across::default() };
+        branch.skipped.extend(remarks.skipped.into_iter().filter_map(|(name, error)| Some((name?, error))));
+        if let Some(name) = name {
+            branch.make_like(source.cloned(), name.clone(), None);
+        }
         for node in side.nodes {
-            let whole = match beneath(source, &node.name) {
-                Ok(whole) => whole,
-                Err(error) => {
-                    skipped.push((node.name, error));
-                    continue;
-                }
-            };
-            match (node.kind, beneath(name, &node.name)) {
-                (_, Err(error)) => skipped.push((whole, error)),
-                (NodeKind::Directory { .. }, Ok(name)) => make.push(name),
-                (NodeKind::File { size, mtime, mode, tag }, Ok(name)) if self.choice.takes_file(size, mtime) => {
+            let names = beneath(source, &node.name).map_err(|error| (node.name.clone(), error));
+            let names = names.and_then(|whole| match beneath(name, &node.name) {
+                Ok(name) => Ok((whole, name)),
+                Err(error) => Err((whole, error)),
+            });
+            match (node.kind, names) {
+                (_, Err(skipped)) => branch.skipped.push(skipped),
+                (NodeKind::Directory { mtime }, Ok((whole, name))) => branch.make_like(Some(whole), name, mtime),
+                (NodeKind::File { size, mtime, mode, tag }, Ok((source, name))) if choice.takes_file(size, mtime) => {
                     let meta = tag.map(|tag| FileMeta { size, mtime, mode, tag });
-                    files.push(Relay { source: whole, meta, name });
+                    branch.files.push(Relay { source, meta, name });
                 }
                 (NodeKind::File { .. }, Ok(_)) => {}
             }
         }
+        self.take_in(branch);
+        Ok(())
+    }
+
+    /// Adds the directory `name`, which is like `source`.
+    fn make_like(&mut self, source: Option<Name>, name: Name, mtime: Option<Time>) {
+        self.make.push(name.clone());
+        self.directories.push(Timed { source, name, mtime });
+    }
+
+    /// Adds what another plan has found.
+    fn take_in(&mut self, other: Across) {
+        let Across { make, files, skipped, missing, directories, .. } = other;
         self.make.extend(make);
         self.files.extend(files);
         self.skipped.extend(skipped);
-        Ok(())
+        self.missing.extend(missing);
+        self.directories.extend(directories);
     }
 
     /// Ends it: of files that would have one name, the first one stays.
@@ -119,9 +177,9 @@ impl Across {
         self
     }
 
-    /// Makes the directories on the server of `to`, and copies the files from that of `from`. Times of files are kept. `watch`
-    /// learns of the files, `index` being a place in [`Across::files`], and of what else is refused. Files in a directory that
-    /// could not be made are not tried.
+    /// Makes the directories on the server of `to`, and copies the files from that of `from`. Times are kept, those of directories
+    /// as well where the server can set them. `watch` learns of the files, `index` being a place in [`Across::files`], and of
+    /// what else is refused. Files in a directory that could not be made are not tried.
     pub fn carry_out(
         &self,
         from: &mut Client,
@@ -130,9 +188,11 @@ impl Across {
         watch: &mut (dyn FnMut(&Event<'_>) + Send),
     ) -> PlanReport {
         let mut report = PlanReport::default();
-        let made = to.patiently(settings, watch, |to| match settings.keep_going {
-            true => to.make_all_directories(&self.make),
-            false => to.make_directories(&self.make).map(|()| Vec::new()),
+        let made = self.check_permissions(from, to, settings.permissions).and_then(|()| {
+            to.patiently(settings, watch, |to| match settings.keep_going {
+                true => to.make_all_directories(&self.make),
+                false => to.make_directories(&self.make).map(|()| Vec::new()),
+            })
         });
         let unmade = match made {
             Ok(refused) => refused,
@@ -157,7 +217,73 @@ impl Across {
         report.blocked = self.files.len() - files.len();
         moved.untried += report.blocked;
         report.moved = moved;
+        if let Err(error) = self.keep_times((from, to), &names, settings, watch) {
+            watch(&Event::Refused { name: None, error: &error });
+            report.failures.push(error);
+        }
         report
+    }
+
+    /// Fails where one server does not tell `permissions`, or the other one does not keep them.
+    fn check_permissions(&self, from: &Client, to: &Client, permissions: Permissions) -> Result<(), Error> {
+        if self.files.is_empty() {
+            return Ok(());
+        }
+        permissions.check_kept(Some(to.greeting()))?;
+        let told = permissions.check_told(Some(from.greeting()));
+        told.map_err(|error| at_source(from, error))
+    }
+
+    /// Gives directories the times that they have at their source, the deepest first, but for those within `unmade`. Whatever
+    /// can't be set stays as it is, and so do all where a connection is gone for good.
+    fn keep_times(
+        &self,
+        (from, to): (&mut Client, &mut Client),
+        unmade: &HashSet<Name>,
+        settings: &Settings,
+        watch: &mut (dyn FnMut(&Event<'_>) + Send),
+    ) -> Result<(), Error> {
+        let due: Vec<&Timed> = self.directories.iter().rev().filter(|timed| !is_within(unmade, &timed.name)).collect();
+        if due.is_empty() || !to.is_connected() || !to.greeting().has(Greeting::TOUCH) {
+            return Ok(());
+        }
+        let unknown = due.iter().filter(|timed| timed.mtime.is_none()).filter_map(|timed| timed.source.as_ref());
+        let unknown: Vec<&Name> = unknown.collect();
+        let mut asked = match unknown.is_empty() || !from.is_connected() {
+            true => Vec::new(),
+            false => {
+                let address = from.address().clone();
+                let times = from.patiently(settings, &mut |event| watch(&event.of_source(&address)), |from| {
+                    seen::times(from, unknown.iter().copied())
+                });
+                times.map_err(|error| at_source(from, error))?
+            }
+        }
+        .into_iter();
+        let touch = |Timed { source, name, mtime }: &Timed| {
+            let mtime = match source {
+                Some(_) if mtime.is_none() => asked.next().flatten(),
+                _ => *mtime,
+            };
+            Some(Touch { name: name.clone(), mtime: Some(mtime?), mode: None })
+        };
+        let touches: Vec<Touch> = due.into_iter().filter_map(touch).collect();
+        to.patiently(settings, watch, |to| {
+            to.touch_all(&touches, &mut |index, result| {
+                if let Err(error) = result {
+                    log::warn!("cannot set the time of {}: {error}", touches[index].name);
+                }
+                Ok(())
+            })
+        })
+    }
+}
+
+/// Returns an error of the server that is only read from.
+fn at_source(from: &Client, error: Error) -> Error {
+    match error {
+        Error::Interrupted => error,
+        error => Error::AtSource { address: from.address().clone(), error: error.into() },
     }
 }
 

@@ -393,7 +393,7 @@ fn look<'a, 'c>(
 
 /// Returns the names of the list that `source` does not have and that no rule hides. They are not known from now on: nothing
 /// is deleted because somebody has mistyped its name.
-fn missing(choice: &Choice, source: &mut Side) -> Vec<Name> {
+pub(super) fn missing(choice: &Choice, source: &mut Side) -> Vec<Name> {
     let is_known = |name: &Name| {
         source.get(name.as_str()).is_some() || is_within(&source.left.names, name) || is_within(&source.opaque, name)
     };

@@ -333,6 +333,16 @@ impl Event<'_> {
     }
 }
 
+impl<'a> Event<'a> {
+    /// Returns the same where the connection that is lost is that to the server at `address`, which files are only read from.
+    pub(crate) fn of_source(mut self, address: &'a Address) -> Self {
+        if let Event::Lost { source, .. } = &mut self {
+            *source = Some(address);
+        }
+        self
+    }
+}
+
 /// A file that was moved, and is verified.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Moved {

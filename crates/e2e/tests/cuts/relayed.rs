@@ -1,6 +1,8 @@
 //! Copies from one server to another, of which either is lost.
 
-use ferry_client::{Event, Relay, Report, Settings};
+use std::time::{Duration, SystemTime};
+
+use ferry_client::{Across, Event, PlanReport, Relay, Report, Settings};
 use ferry_e2e::{Server, random_bytes, seed};
 
 use super::{
@@ -164,4 +166,55 @@ fn many_small_files_survive_the_loss_of_either() {
         assert!(scene.to.read(text) == scene.from.read(text), "{text}");
     }
     assert_eq!(scene.to.visible().len(), files.len());
+}
+
+/// Copies the directory `d` to `target` by a plan; the looking is tried again as the shell does.
+fn planned(scene: &Scene, target: &str) -> PlanReport {
+    let settings = Settings { retries: 5, ..Settings::default() };
+    let (mut from, mut to) = (connect(scene.before_from.address()), connect(scene.before_to.address()));
+    let mut plan = Across::default();
+    let (source, target) = (name("d"), name(target));
+    let add = |from: &mut _| plan.add_directory(from, Some(&source), Some(&target), &mut |_| {});
+    from.patiently(&settings, &mut |_| {}, add).unwrap();
+    plan.finish().carry_out(&mut from, &mut to, &settings, &mut |_| {})
+}
+
+/// From the first question to the times of directories, which come last.
+#[test]
+fn a_plan_is_carried_out_wherever_either_connection_is_cut() {
+    let scene = Scene::new(10);
+    scene.from.write("d/e/f", &[7; 1000]);
+    scene.from.write("d/g", b"g");
+    let time = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+    for directory in ["d/e", "d"] {
+        std::fs::File::open(scene.from.path(directory)).unwrap().set_modified(time).unwrap();
+    }
+    let whole = |report: PlanReport, target: &str, what: &str| {
+        assert!(report.is_whole(), "{what}: {report:?}");
+        for file in ["e/f", "g"] {
+            assert!(scene.to.read(&format!("{target}/{file}")) == scene.from.read(&format!("d/{file}")), "{what}");
+        }
+        for directory in [target, &format!("{target}/e")] {
+            assert_eq!(std::fs::metadata(scene.to.path(directory)).unwrap().modified().unwrap(), time, "{what}");
+        }
+    };
+    let proxies = [&scene.before_from, &scene.before_to];
+    let greeted = proxies.map(|proxy| {
+        drop(connect(proxy.address()));
+        proxy.counts()
+    });
+    whole(planned(&scene, "first"), "first", "uncut");
+    let all = proxies.map(Proxy::counts);
+    let step = if std::env::var("FERRY_SWEEP").is_ok_and(|value| value == "full") { 1 } else { 41 };
+    for (proxy, (greeted, all)) in proxies.into_iter().zip(greeted.into_iter().zip(all)) {
+        for (way, from, to) in [(Way::Down, greeted.0, all.0), (Way::Up, greeted.1, all.1)] {
+            for after in (from + 1..to).step_by(step) {
+                proxy.cut(&[Cut { way, after, manner: Manner::End }]);
+                let what = format!("{way:?} {after} at {}", proxy.address());
+                whole(planned(&scene, "d"), "d", &what);
+                assert_eq!(proxy.cuts_left(), 0, "{what}");
+                std::fs::remove_dir_all(scene.to.path("d")).unwrap();
+            }
+        }
+    }
 }

@@ -6,7 +6,6 @@ mod choosing;
 mod commands;
 mod completions;
 mod copying;
-mod copying_faults;
 mod editing;
 mod jobs;
 mod logins;

@@ -255,11 +255,11 @@ mod tests {
     fn options_stand_anywhere_and_arrows_after_the_names() {
         for line in ["GET -rk -o x a", "get a -r --output=x -k", "GET -rkox a", "get --recursive a -> x --keep-going"] {
             let moved = transfer(line);
-            assert!(moved.recursive && moved.going_on.asked() == Some(true), "{line}");
+            assert!(moved.moves.recursive && moved.moves.going_on.asked() == Some(true), "{line}");
             assert_eq!((moved.target, moved.names.words.len()), (Some(Target::Name("x".to_owned())), 1), "{line}");
         }
-        assert_eq!(transfer("GET a").going_on.asked(), None);
-        assert_eq!(transfer("GET -k -k -r -r a").going_on.asked(), Some(true));
+        assert_eq!(transfer("GET a").moves.going_on.asked(), None);
+        assert_eq!(transfer("GET -k -k -r -r a").moves.going_on.asked(), Some(true));
         assert_eq!(transfer("GET a -> 'x y'").target, Some(Target::Name("x y".to_owned())));
         assert_eq!(transfer("GET a -> -").target, Some(Target::Stream));
         assert_eq!(transfer("GET a -> '-'").target, Some(Target::Name("-".to_owned())));

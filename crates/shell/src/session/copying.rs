@@ -1,8 +1,6 @@
 //! `ferry cp`: from one server to another.
 
-use ferry_client::{
-    Across, Client, Direction, EntryKind, IfAbsent, IfTaken, Name, Permissions, PlanReport, Relay, Settings,
-};
+use ferry_client::{Across, Client, Direction, EntryKind, IfAbsent, Name, PlanReport, Relay, Settings};
 use ferry_wire::escaped;
 
 use super::{
@@ -13,7 +11,7 @@ use super::{
     watcher::{Label, Manner, Moving, Watcher},
 };
 use crate::{
-    command::{CopyArgs, Names, There},
+    command::{CopyArgs, IgnoreFiles, Names, There},
     exit::{Exit, Failed},
     figures::{Count, Size},
     output::Event,
@@ -32,10 +30,20 @@ enum Into {
     Named(Name),
 }
 
+/// How things are chosen.
+struct Terms {
+    recursive: bool,
+    /// A list has the wanted things beneath each.
+    listed: bool,
+    /// They go to the server that they are of.
+    is_same: bool,
+    into: Into,
+}
+
 impl Session {
     /// Copies from one server to another, or to the same one. Both are connected to here, as `if_absent` says.
     pub(crate) fn copy(&mut self, args: &CopyArgs, if_absent: IfAbsent) -> Result<(), Failed> {
-        let mut failures = self.failures(args.going_on, args.recursive);
+        let mut failures = self.failures(args.moves.going_on, args.moves.recursive);
         let result = self.copy_all(args, if_absent, &mut failures);
         self.output.flush();
         match result {
@@ -47,7 +55,13 @@ impl Session {
     fn copy_all(&mut self, args: &CopyArgs, if_absent: IfAbsent, failures: &mut Failures) -> Result<(), Failed> {
         let Some((target, sources)) = args.places.split_last() else { return Ok(()) };
         let Some(first) = sources.first() else { return Ok(()) };
-        let choice = self.choice(VERB, &args.choosing)?;
+        let CopyArgs { moves, clobbering, .. } = args;
+        let choice = self.choice_with(VERB, &moves.choosing, &moves.listed, IgnoreFiles::default())?;
+        if choice.filter.has_directory_rules() {
+            return Err(Failed::usage(format!(
+                "{VERB}: rules for single directories hold for local ones, and none is"
+            )));
+        }
         let names = Names { words: sources.iter().map(|source| source.name.clone()).collect() };
         check_one_server(sources)?;
         let meant = failures.asking(VERB, &first.host, |failures| {
@@ -60,23 +74,19 @@ impl Session {
             self.target(target, meant.len())
         })?;
         let is_same = |from: &Client| self.client.as_ref().is_some_and(|to| to.address() == from.address());
-        let is_same = source.as_ref().is_some_and(is_same);
+        let terms = Terms {
+            recursive: moves.recursive,
+            listed: choice.only.is_some(),
+            is_same: source.as_ref().is_some_and(is_same),
+            into,
+        };
         // What is there is looked through on its own connection.
         let to = std::mem::replace(&mut self.client, source);
         let plan = failures.asking(VERB, &first.host, |failures| {
-            let mut plan = Across::choosing(choice);
-            for one in &meant {
-                if let Err(failed) = self.choose_to_copy(one, args.recursive, &into, is_same, &mut plan) {
-                    failures.take(&mut self.output, failed)?;
-                }
-            }
-            let plan = plan.finish();
-            self.tell_not_copied(&plan, failures);
-            Ok(plan)
+            self.plan_copies(&meant, &terms, Across::choosing(choice), failures)
         })?;
         let mut from = std::mem::replace(&mut self.client, to).ok_or_else(not_connected)?;
-        failures.check(VERB, NOTHING)?;
-        if args.dry_run {
+        if moves.dry_run {
             self.tell_copies(&plan);
             return Ok(());
         }
@@ -85,12 +95,12 @@ impl Session {
         }
         let manner = Manner {
             verb: VERB,
-            whole_directories: args.recursive,
+            whole_directories: moves.recursive,
             single: plan.make.is_empty() && meant.len() == 1 && sources.len() == 1,
             hint: None,
-            if_taken: if args.no_clobber { IfTaken::Fail } else { IfTaken::Replace },
+            if_taken: clobbering.if_taken(),
             sparse: false,
-            permissions: Permissions::default(),
+            permissions: moves.perms.permissions(),
             tells_of_none: true,
             copies: true,
         };
@@ -129,20 +139,55 @@ impl Session {
         }
     }
 
-    /// Adds something to what is copied.
-    fn choose_to_copy(
+    /// Chooses of what is `meant`, and tells all that is left out.
+    fn plan_copies(
         &mut self,
-        meant: &Meant,
-        recursive: bool,
-        into: &Into,
-        is_same: bool,
-        plan: &mut Across,
-    ) -> Result<(), Failed> {
+        meant: &[Meant],
+        terms: &Terms,
+        mut plan: Across,
+        failures: &mut Failures,
+    ) -> Result<Across, Failed> {
+        let is_left = |one: &Meant| {
+            let is_directory = matches!(one.kind, Some(EntryKind::Directory(_)));
+            is_directory && !terms.recursive && one.matched && meant.len() > 1
+        };
+        let directories: Vec<String> =
+            meant.iter().filter(|one| is_left(one)).map(|one| self.shown(one.name.as_ref())).collect();
+        if !directories.is_empty() && directories.len() == meant.len() {
+            let message = format!("{VERB}: only directories match; ferry cp -r copies them");
+            return Err(Failed::of(Exit::Refused, message));
+        }
+        for one in meant.iter().filter(|one| !is_left(one)) {
+            if let Err(failed) = self.choose_to_copy(one, terms, &mut plan) {
+                failures.take(&mut self.output, failed)?;
+            }
+        }
+        self.leave_out_directories(VERB, &directories);
+        let plan = plan.finish();
+        self.tell_not_copied(&plan, failures);
+        if let Some(failed) = self.missing(VERB, Exit::NotFound, &plan.missing, failures) {
+            return Err(failed);
+        }
+        failures.check(VERB, NOTHING)?;
+        if plan.make.is_empty() && plan.files.len() == 1 {
+            failures.only_one_left();
+        }
+        Ok(plan)
+    }
+
+    /// Adds something to what is copied.
+    fn choose_to_copy(&mut self, meant: &Meant, terms: &Terms, plan: &mut Across) -> Result<(), Failed> {
+        let Terms { recursive, listed, is_same, ref into } = *terms;
         let shown = self.shown(meant.name.as_ref());
+        if listed && !matches!(meant.kind, Some(EntryKind::Directory(_)) | None) {
+            let message = format!("{VERB} {shown}: --files-from has names in a directory, and that is none");
+            return Err(Failed::of(Exit::Refused, message).about(shown));
+        }
         let name = match (into, &meant.name) {
             (Into::Named(name), _) => Some(name.clone()),
-            // The root goes as what is in it.
+            // The root goes as what is in it, and so does a directory that a list has names of.
             (Into::Directory(directory), None) => directory.clone(),
+            (Into::Directory(directory), Some(_)) if listed => directory.clone(),
             (Into::Directory(None), Some(name)) => {
                 Some(Name::new(name.last()).map_err(|problem| bad_name(VERB, &shown, problem))?)
             }
@@ -168,9 +213,12 @@ impl Session {
                     );
                 }
                 let title = format!("{VERB} {shown}");
-                let added = self
-                    .look_through(title, |from, watch| plan.add_directory(from, source.as_ref(), name.as_ref(), watch));
-                added.map_err(|error| self.failure_of(VERB, source.as_ref(), &error))
+                let (source, name) = (source.as_ref(), name.as_ref());
+                let added = self.look_through(title, |from, watch| match listed {
+                    true => plan.add_content(from, source, name, watch),
+                    false => plan.add_directory(from, source, name, watch),
+                });
+                added.map_err(|error| self.failure_of(VERB, source, &error))
             }
             (Some(EntryKind::File(meta)), Some(source), Some(name)) => {
                 plan.add_file(source.clone(), Some(meta.clone()), name);
@@ -240,7 +288,7 @@ impl Session {
         let to = self.client.as_ref().map(|to| to.address().to_string());
         let moving = Moving { manner, direction: Direction::Up, labels: &labels, retries, arrow, to };
         let settings = self.settings_with(failures.keep_going(), manner.whole_directories);
-        let settings = Settings { if_taken: manner.if_taken, ..settings };
+        let settings = Settings { if_taken: manner.if_taken, permissions: manner.permissions, ..settings };
         let Session { client: Some(to), output, local, remote, progress, keyboard, .. } = self else {
             return Err(not_connected());
         };
@@ -257,6 +305,8 @@ fn check_one_server(sources: &[There]) -> Result<(), Failed> {
     let Some(first) = sources.first() else { return Ok(()) };
     let Some(other) = sources.iter().find(|source| source.host != first.host) else { return Ok(()) };
     let (one, two) = (escaped(&first.host), escaped(&other.host));
-    let message = format!("{VERB}: all that is copied has to be of one server, and {one} and {two} are two");
+    let message = format!(
+        "{VERB}: all that is copied has to be of one server, and {one} and {two} are two: copy from one after the other"
+    );
     Err(Failed::usage(message))
 }

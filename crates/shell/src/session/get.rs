@@ -47,7 +47,7 @@ impl SaveAs {
 
 impl Session {
     pub(super) fn get(&mut self, Get { transfer, sparse }: &Get) -> Result<(), Failed> {
-        let mut failures = self.failures(transfer.going_on, transfer.recursive);
+        let mut failures = self.failures(transfer.moves.going_on, transfer.moves.recursive);
         match self.get_all(transfer, *sparse, &mut failures) {
             Ok(()) => failures.end(VERB),
             Err(failed) => Err(failures.end_by(failed)),
@@ -55,10 +55,10 @@ impl Session {
     }
 
     fn get_all(&mut self, transfer: &Transfer, sparse: bool, failures: &mut Failures) -> Result<(), Failed> {
-        let choice = self.choice_with(VERB, &transfer.choosing, &transfer.listed, transfer.ignore_files)?;
+        let choice = self.choice_with(VERB, &transfer.moves.choosing, &transfer.moves.listed, transfer.ignore_files)?;
         let meant = self.find(VERB, &transfer.names, failures)?;
         let save_as = match &transfer.target {
-            Some(Target::Stream) if !transfer.dry_run => return self.get_to_output(&meant, failures),
+            Some(Target::Stream) if !transfer.moves.dry_run => return self.get_to_output(&meant, failures),
             Some(Target::Name(text)) => self.save_as(text, &meant)?,
             _ => SaveAs::In(HeldDirectory::at(&self.local)),
         };
@@ -66,11 +66,14 @@ impl Session {
         let mut chosen = Chosen::new(Direction::Down, choice);
         for one in &meant {
             let kind = match &one.kind {
-                None if transfer.recursive || has_limits || one.name.is_none() => self.look(VERB, one.name.as_ref())?,
+                None if transfer.moves.recursive || has_limits || one.name.is_none() => {
+                    self.look(VERB, one.name.as_ref())?
+                }
                 kind => kind.clone(),
             };
             let is_one_of_many = one.matched && meant.len() > 1;
-            let wanted = Wanted { name: one.name.as_ref(), recursive: transfer.recursive, is_one_of_many, listed };
+            let wanted =
+                Wanted { name: one.name.as_ref(), recursive: transfer.moves.recursive, is_one_of_many, listed };
             if let Err(failed) = self.choose_to_get(&wanted, kind, &save_as, &mut chosen) {
                 failures.take(&mut self.output, failed)?;
             }
@@ -81,7 +84,7 @@ impl Session {
         }
         let trees = chosen.trees;
         let plan = self.settle(VERB, chosen, NOTHING, failures)?;
-        if transfer.dry_run {
+        if transfer.moves.dry_run {
             self.tell_plan(VERB, &plan);
             return Ok(());
         }
@@ -92,12 +95,12 @@ impl Session {
         let absolute = meant.iter().any(|meant| meant.typed.starts_with('/'));
         let manner = Manner {
             verb: VERB,
-            whole_directories: transfer.recursive,
+            whole_directories: transfer.moves.recursive,
             single: trees == 0 && meant.len() == 1 && transfer.names.words.len() == 1,
             hint: absolute.then_some("a name that begins with '/' is one beneath the server's root"),
             if_taken: IfTaken::Replace,
             sparse,
-            permissions: transfer.perms.permissions(),
+            permissions: transfer.moves.perms.permissions(),
             tells_of_none: true,
             copies: false,
         };

@@ -51,14 +51,14 @@ enum Called {
 impl Session {
     pub(super) fn put(&mut self, put: &Put) -> Result<(), Failed> {
         self.connected()?;
-        let Put { transfer, no_clobber, .. } = put;
-        let if_taken = if *no_clobber { IfTaken::Fail } else { IfTaken::Replace };
+        let Put { transfer, clobbering, .. } = put;
+        let if_taken = clobbering.if_taken();
         if let [word] = &transfer.names.words[..]
             && word.is("-")
         {
-            return self.put_from_input(transfer.target.as_ref(), if_taken, transfer.dry_run);
+            return self.put_from_input(transfer.target.as_ref(), if_taken, transfer.moves.dry_run);
         }
-        let mut failures = self.failures(transfer.going_on, transfer.recursive);
+        let mut failures = self.failures(transfer.moves.going_on, transfer.moves.recursive);
         match self.put_all(put, if_taken, &mut failures) {
             Ok(()) => failures.end(VERB),
             Err(failed) => Err(failures.end_by(failed)),
@@ -67,14 +67,14 @@ impl Session {
 
     fn put_all(&mut self, put: &Put, if_taken: IfTaken, failures: &mut Failures) -> Result<(), Failed> {
         let Put { transfer, links, .. } = put;
-        let choice = self.choice_with(VERB, &transfer.choosing, &transfer.listed, transfer.ignore_files)?;
+        let choice = self.choice_with(VERB, &transfer.moves.choosing, &transfer.moves.listed, transfer.ignore_files)?;
         let choice = Choice { links: links.links(), ..choice };
         let (listed, is_choosy) = (choice.only.is_some(), choice.is_about_names() || choice.has_limits());
         let meant = self.find_to_send(transfer, failures)?;
         let called = self.called(transfer, &meant)?;
         let mut chosen = Chosen::new(Direction::Up, choice);
         for one in &meant {
-            if let Err(failed) = self.choose_to_put(one, (transfer.recursive, listed), &called, &mut chosen) {
+            if let Err(failed) = self.choose_to_put(one, (transfer.moves.recursive, listed), &called, &mut chosen) {
                 failures.take(&mut self.output, failed)?;
             }
         }
@@ -84,7 +84,7 @@ impl Session {
         }
         let trees = chosen.trees;
         let plan = self.settle(VERB, chosen, NOTHING, failures)?;
-        if transfer.dry_run {
+        if transfer.moves.dry_run {
             self.tell_plan(VERB, &plan);
             return Ok(());
         }
@@ -96,12 +96,12 @@ impl Session {
         }
         let manner = Manner {
             verb: VERB,
-            whole_directories: transfer.recursive,
+            whole_directories: transfer.moves.recursive,
             single: trees == 0 && meant.len() == 1 && transfer.names.words.len() == 1,
             hint: None,
             if_taken,
             sparse: false,
-            permissions: transfer.perms.permissions(),
+            permissions: transfer.moves.perms.permissions(),
             tells_of_none: true,
             copies: false,
         };

@@ -6,7 +6,10 @@
 
 use std::collections::{HashSet, VecDeque};
 
-use ferry_wire::{Code, Crc32, Digest, Failure, FileMeta, Name, Reply, Request, write_block_header, write_end};
+use ferry_wire::{
+    Code, Crc32, Digest, Failure, FileMeta, Greeting, Mode, Name, Options, Reply, Request, write_block_header,
+    write_end, write_hole,
+};
 
 use super::{
     super::{
@@ -18,7 +21,7 @@ use super::{
     reader::{Chunk, Gone, LARGE_BYTES, Opened, Order, Outlet, SmallUpload},
 };
 use crate::{
-    block::BLOCK_BYTES,
+    block::{BLOCK_BYTES, Block},
     conversation::{
         Exchange, Extent, Next,
         requests::{self, Stat},
@@ -26,6 +29,7 @@ use crate::{
     },
     error::Error,
     local::Version,
+    options::Permissions,
 };
 
 /// Requests that are asked ahead, and the bytes of the files among them: enough that a long line is filled, and what is under way
@@ -187,7 +191,7 @@ impl<'r, 'a, 'c, 't> Relaying<'r, 'a, 'c, 't> {
     /// Reads what there is to read. `asked` has what is in flight, in its order.
     fn read(&mut self, exchange: &mut Exchange<'_, ()>, asked: &mut VecDeque<Wanted>) -> Result<(), Break> {
         loop {
-            self.ask(exchange, asked);
+            self.ask(exchange, asked)?;
             let Some(first) = asked.front().copied() else {
                 match self.large.front() {
                     Some(_) => self.read_large(exchange)?,
@@ -218,19 +222,42 @@ impl<'r, 'a, 'c, 't> Relaying<'r, 'a, 'c, 't> {
     }
 
     /// Asks ahead, until a large file is to be read.
-    fn ask(&mut self, exchange: &mut Exchange<'_, ()>, asked: &mut VecDeque<Wanted>) {
+    fn ask(&mut self, exchange: &mut Exchange<'_, ()>, asked: &mut VecDeque<Wanted>) -> Result<(), Gone> {
         let bytes = |asked: &VecDeque<Wanted>| asked.iter().filter_map(|wanted| wanted.size).sum::<u64>();
         while self.large.is_empty() && asked.len() < AHEAD_REQUESTS && bytes(asked) < AHEAD_BYTES {
             let next = self.again.pop_front();
-            let Some(wanted) = next.or_else(|| self.taker.take().map(|index| self.wanted(index))) else { return };
+            let Some(wanted) = next.or_else(|| self.taker.take().map(|index| self.wanted(index))) else { break };
+            if let Err(error) = self.check_permissions(exchange.link().greeting()) {
+                self.outlet.fail(wanted.index, error)?;
+                continue;
+            }
             let name = self.files[wanted.index].source.clone();
             let request = match wanted.size {
                 Some(_) => Request::Get { name },
                 None => Request::Stat { name },
             };
+            if self.permissions() != Permissions::Usual {
+                exchange.telling_modes();
+            }
             exchange.ask(&request, ());
             asked.push_back(wanted);
         }
+        Ok(())
+    }
+
+    fn permissions(&self) -> Permissions {
+        self.outlet.manner.permissions
+    }
+
+    /// Fails where one server does not tell the permissions that are to be kept, or the other one does not keep them.
+    fn check_permissions(&self, greeting: Option<&Greeting>) -> Result<(), Error> {
+        self.permissions().check_kept(self.outlet.manner.greeting.as_ref())?;
+        self.permissions().check_told(greeting).map_err(|error| self.at_source(error))
+    }
+
+    /// Returns the permissions that a file brings with it.
+    fn mode(&self, meta: &FileMeta) -> Option<Mode> {
+        self.permissions().mask().and(meta.mode).map(|mode| self.permissions().of(mode))
     }
 
     fn wanted(&self, index: usize) -> Wanted {
@@ -287,10 +314,13 @@ impl<'r, 'a, 'c, 't> Relaying<'r, 'a, 'c, 't> {
     /// Appends a whole PUT of a file to the run, as its body comes.
     fn take_small(&mut self, exchange: &mut Exchange<'_, ()>, wanted: Wanted, meta: &FileMeta) -> Result<(), Break> {
         let (index, size) = (wanted.index, meta.size);
-        let name = self.files[index].name.clone();
+        let (name, mode) = (self.files[index].name.clone(), self.mode(meta));
         let run = &mut self.outlet.run;
         let before = run.len();
         run.push(|out| {
+            if mode.is_some() {
+                Request::With(Options { mode, ..Options::default() }).encode(out);
+            }
             Request::Put { size: Some(size), mtime: meta.mtime, name }.encode(out);
             if size > 0 {
                 write_block_header(out, size);
@@ -357,12 +387,13 @@ impl<'r, 'a, 'c, 't> Relaying<'r, 'a, 'c, 't> {
 
     /// Waits for what is to be done with the first of the large files, unless that is known. False where it is through.
     fn take_order(&mut self) -> Result<bool, Break> {
+        let mode = self.large.front().and_then(|large| self.mode(&large.meta));
         let Some(large) = self.large.front_mut() else { return Ok(false) };
         if !large.announced {
             self.outlet.ship()?;
             let FileMeta { size, mtime, tag, .. } = large.meta.clone();
             let version = Version(format!("{size} {tag}"));
-            let opened = Opened { index: large.index, size, mtime, mode: None, version, stamp: None, source: None };
+            let opened = Opened { index: large.index, size, mtime, mode, version, stamp: None, source: None };
             self.outlet.say(Chunk::Large(opened))?;
             large.announced = true;
         }
@@ -430,6 +461,10 @@ fn read_body(
     if at < size || reading.in_one {
         // What came on an earlier connection was never verified by the end of its body.
         reading.in_one = at == 0;
+        // A server that knows no holes gets the zeros.
+        if outlet.manner.greeting.as_ref().is_some_and(|greeting| greeting.has(Greeting::HOLES)) {
+            exchange.leaving_holes();
+        }
         let request = Request::Read { offset: at, length: None, tag: Some(meta.tag.clone()), name: name.clone() };
         exchange.ask(&request, ());
         match exchange.reply()?.1 {
@@ -451,7 +486,7 @@ fn read_body(
     Ok(Digest::resume(whole, size))
 }
 
-/// Says the blocks of an open body until its end.
+/// Says the blocks and holes of an open body until its end.
 fn say_blocks(
     exchange: &mut Exchange<'_, ()>,
     outlet: &mut Outlet,
@@ -463,39 +498,47 @@ fn say_blocks(
         let left = size - reading.begun - reading.digest.bytes();
         let due = usize::try_from(left).map_or(BLOCK_BYTES, |left| left.min(BLOCK_BYTES));
         let mut block = outlet.room();
-        let payload = block.payload(due.max(1));
-        let mut filled = 0;
         // The time in which nobody took anything is not the server's.
         exchange.link().restart_timeout();
-        let has_ended = loop {
-            if filled == due && due > 0 {
-                break false;
-            }
-            match exchange.read(&mut payload[filled..])? {
-                Next::Bytes(_) if due == 0 => {
-                    return Err(Error::violation("a body longer than it was said to be").into());
-                }
-                Next::Bytes(got) => filled += got,
-                Next::Hole(_) => {
-                    return Err(Error::violation("a hole in a body that was to come whole").into());
-                }
-                Next::End(_) => break true,
-            }
-        };
-        if has_ended && filled < due {
-            return Err(Error::violation("a body shorter than it was said to be").into());
-        }
+        let (filled, end) = fill(exchange, block.payload(due.max(1)), due)?;
         if filled > 0 {
-            reading.digest.update(&payload[..filled]);
+            reading.digest.update(&block.payload(filled)[..filled]);
             block.announce(filled);
-            *progress = true;
-            if outlet.is_called()? {
-                return Err(Break::Unwanted);
-            }
-            outlet.say(Chunk::Block { block, bytes: filled as u64 })?;
+            say_block(outlet, block, filled as u64, progress)?;
         }
-        if has_ended {
-            return Ok(());
+        match end {
+            None => {}
+            Some(Next::Hole(zeros)) => {
+                reading.digest.append_zeros(zeros);
+                let mut block = outlet.room();
+                block.push(|out| write_hole(out, zeros));
+                say_block(outlet, block, zeros, progress)?;
+            }
+            Some(_) if filled < due => return Err(Error::violation("a body shorter than it was said to be").into()),
+            Some(_) => return Ok(()),
         }
     }
+}
+
+/// Fills `room` with the next bytes of an open body, and returns how many there are, and a hole or the end that is behind them. Fewer
+/// than `due` bytes come only before such; where none are due, the end does.
+fn fill(exchange: &mut Exchange<'_, ()>, room: &mut [u8], due: usize) -> Result<(usize, Option<Next<usize>>), Error> {
+    let mut filled = 0;
+    while filled < due || due == 0 {
+        match exchange.read(&mut room[filled..])? {
+            Next::Bytes(_) if due == 0 => return Err(Error::violation("a body longer than it was said to be")),
+            Next::Bytes(got) => filled += got,
+            behind => return Ok((filled, Some(behind))),
+        }
+    }
+    Ok((filled, None))
+}
+
+/// Says a block that stands for so many bytes, unless nobody wants it any more.
+fn say_block(outlet: &mut Outlet, block: Block, bytes: u64, progress: &mut bool) -> Result<(), Break> {
+    *progress = true;
+    if outlet.is_called()? {
+        return Err(Break::Unwanted);
+    }
+    Ok(outlet.say(Chunk::Block { block, bytes })?)
 }

@@ -4,8 +4,8 @@ use clap::{Args, ValueHint};
 
 use super::{
     choosing::{Choosing, IgnoreFiles},
-    going_on::GoingOn,
     perms::Perms,
+    transfers::{Clobbering, Move},
     value::{number, place},
 };
 use crate::words::Word;
@@ -26,19 +26,10 @@ pub(crate) struct There {
 /// The arguments of `ferry cp`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub(crate) struct CopyArgs {
-    /// Whole directories, with everything in them
-    #[arg(short, long)]
-    pub(crate) recursive: bool,
     #[command(flatten)]
-    pub(crate) going_on: GoingOn,
-    /// Only say what would be done
-    #[arg(short = 'n', long)]
-    pub(crate) dry_run: bool,
-    /// Never replace a file: fail where the name is taken (slower for many small files)
-    #[arg(long)]
-    pub(crate) no_clobber: bool,
+    pub(crate) moves: Move,
     #[command(flatten)]
-    pub(crate) choosing: Choosing,
+    pub(crate) clobbering: Clobbering,
     /// The files or patterns, all of one server, and the new name or the directory to put them in
     #[arg(value_name = "HOST:NAME", required = true, num_args = 2.., value_parser = there)]
     pub(crate) places: Vec<There>,

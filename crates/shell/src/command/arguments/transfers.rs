@@ -1,6 +1,7 @@
-//! The arguments of GET and PUT.
+//! The arguments of GET and PUT, and those that all commands share that move files.
 
 use clap::{Args, ValueHint};
+use ferry_client::IfTaken;
 
 use super::{
     choosing::{Choosing, IgnoreFiles, LinkOptions, Listed},
@@ -10,11 +11,9 @@ use super::{
     value::{Target, target},
 };
 
-/// The arguments of GET and PUT.
+/// The things to move, and the way: for GET, PUT and `ferry cp`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
-pub(crate) struct Transfer {
-    #[command(flatten)]
-    pub(crate) names: Names,
+pub(crate) struct Move {
     /// Whole directories, with everything in them
     #[arg(short, long)]
     pub(crate) recursive: bool,
@@ -29,6 +28,29 @@ pub(crate) struct Transfer {
     pub(crate) choosing: Choosing,
     #[command(flatten)]
     pub(crate) listed: Listed,
+}
+
+/// The treatment of an upload whose name is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Args)]
+pub(crate) struct Clobbering {
+    /// Never replace a file of the server: fail where the name is taken (slower for many small files)
+    #[arg(long)]
+    no_clobber: bool,
+}
+
+impl Clobbering {
+    pub(crate) fn if_taken(self) -> IfTaken {
+        if self.no_clobber { IfTaken::Fail } else { IfTaken::Replace }
+    }
+}
+
+/// The arguments of GET and PUT.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub(crate) struct Transfer {
+    #[command(flatten)]
+    pub(crate) names: Names,
+    #[command(flatten)]
+    pub(crate) moves: Move,
     #[command(flatten)]
     pub(crate) ignore_files: IgnoreFiles,
     /// Another name for it, or a directory to put it in; '-> NAME' is the same
@@ -51,9 +73,8 @@ pub(crate) struct Get {
 pub(crate) struct Put {
     #[command(flatten)]
     pub(crate) transfer: Transfer,
-    /// Never replace a file of the server: fail where the name is taken (slower for many small files)
-    #[arg(long)]
-    pub(crate) no_clobber: bool,
+    #[command(flatten)]
+    pub(crate) clobbering: Clobbering,
     #[command(flatten)]
     pub(crate) links: LinkOptions,
 }

@@ -2,17 +2,14 @@
 
 use std::{
     fs,
-    io::{Read as _, Write as _},
-    net::{Shutdown, SocketAddr, TcpListener, TcpStream},
     path::Path,
     process::{Child, Command, Stdio},
-    sync::{Arc, Mutex},
-    thread,
 };
 
-use ferry_e2e::{Options, Server, Signal, eventually, random_bytes, seed};
+use ferry_e2e::{Options, Server, Signal, eventually, seed};
 use rustix::process::{Pid, kill_process};
 
+use super::{content, wire::Wire};
 use crate::machine::{Run, command};
 
 const MIB: usize = 1 << 20;
@@ -20,63 +17,12 @@ const MIB: usize = 1 << 20;
 /// The size of the large file, which takes long enough for something to happen in its middle.
 const LARGE: usize = 24 * MIB;
 
-/// Passes connections on to a server, until they are cut; new ones are passed on as well.
-struct Wire {
-    address: SocketAddr,
-    open: Arc<Mutex<Vec<TcpStream>>>,
-}
-
-impl Wire {
-    fn to(server: SocketAddr) -> Wire {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-        let address = listener.local_addr().unwrap();
-        let open = Arc::<Mutex<Vec<TcpStream>>>::default();
-        let all = Arc::clone(&open);
-        thread::spawn(move || {
-            for client in listener.incoming().flatten() {
-                let Ok(server) = TcpStream::connect(server) else { continue };
-                for (from, to) in [(&client, &server), (&server, &client)] {
-                    let (from, to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
-                    thread::spawn(move || pass_on(from, to));
-                }
-                all.lock().unwrap().extend([client, server]);
-            }
-        });
-        Wire { address, open }
-    }
-
-    fn cut(&self) {
-        for stream in self.open.lock().unwrap().drain(..) {
-            let _ = stream.shutdown(Shutdown::Both);
-        }
-    }
-}
-
-fn pass_on(mut from: TcpStream, mut to: TcpStream) {
-    let mut buffer = [0; 16 << 10];
-    while let Ok(got) = from.read(&mut buffer)
-        && got > 0
-        && to.write_all(&buffer[..got]).is_ok()
-    {}
-    let _ = to.shutdown(Shutdown::Write);
-}
-
 /// A slow server with a large file, another one, and a directory that nothing comes to.
 struct Halves {
     from: Server,
     to: Server,
     bytes: Vec<u8>,
     directory: tempfile::TempDir,
-}
-
-/// Returns the bytes of a large file, no two blocks alike: to draw all of them would take longer than the test.
-fn content(seed: u64) -> Vec<u8> {
-    const BLOCK: usize = 64 << 10;
-    let mut bytes = random_bytes(seed, BLOCK).repeat(LARGE / BLOCK);
-    for (index, block) in bytes.chunks_mut(BLOCK).enumerate() {
-        block[..8].copy_from_slice(&(seed ^ index as u64).to_be_bytes());
-    }
-    bytes
 }
 
 /// The one of the two servers that something happens to.
@@ -98,7 +44,7 @@ impl Halves {
     }
 
     fn with(to: Options) -> Halves {
-        let (from, bytes) = (slow().start(), content(seed()));
+        let (from, bytes) = (slow().start(), content(seed(), LARGE));
         from.write("large", &bytes);
         Halves { from, to: to.start(), bytes, directory: tempfile::tempdir().unwrap() }
     }
@@ -194,7 +140,7 @@ fn a_side_that_is_killed_is_named_and_one_that_comes_back_is_gone_on_with() {
     for side in SIDES {
         let roots = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
         let root = roots[side as usize].path();
-        let bytes = content(seed());
+        let bytes = content(seed(), LARGE);
         fs::write(roots[0].path().join("large"), &bytes).unwrap();
         let (from, to) = (slow().root(roots[0].path()).start(), Options::new().root(roots[1].path()).start());
         let mut halves = Halves { from, to, bytes, directory: tempfile::tempdir().unwrap() };
@@ -256,7 +202,7 @@ fn a_side_without_room_is_named() {
 #[test]
 fn a_file_that_is_written_meanwhile_begins_anew() {
     let mut halves = Halves::new();
-    let other = content(seed() ^ 1);
+    let other = content(seed() ^ 1, LARGE);
     let path = halves.from.path("large");
     let run = halves.struck(&[], |_, _| fs::write(&path, &other).unwrap());
     assert_eq!(run.status, 0, "{}", run.err);
