@@ -156,6 +156,43 @@ fn lists_name_all_that_is_moved() {
 }
 
 #[test]
+fn a_listing_shows_what_is_in_a_list() {
+    let place = Place::new();
+    for name in ["d/a", "d/sub/b", "d/sub/c", "d/whole/x/y", "top"] {
+        place.server.write(name, b"there");
+    }
+    place.write("list", b"a\nsub/b\nwhole\n");
+    assert_eq!(place.run("LS --files-from list d").fine(), "a\nsub/\nwhole/\n");
+    let all = "a\nsub/\nsub/b\nwhole/\nwhole/x/\nwhole/x/y\n";
+    assert_eq!(place.run("CD d; LS ** --files-from list").fine(), all);
+    let ran = place.run_with(&[], "CD d; LS -0 --files-from - ** --exclude '*/x'", b"sub/c\0whole\0");
+    assert_eq!(ran.fine(), "sub/\nsub/c\nwhole/\n");
+    // What is missing is told, and the rest is shown.
+    place.write("missing", b"a\nnowhere/x\nsub/no\nsub/c\n");
+    let ran = place.run("LS --files-from missing d");
+    assert_eq!(ran.complaints, "LS: nowhere/x is in the list and not there\n");
+    assert_eq!(ran.failed(8, "nowhere/x"), "a\nsub/\n");
+    let ran = place.run("CD d; LS --files-from missing sub/*");
+    assert_eq!(ran.complaints, "LS: nowhere/x is in the list and not there\nLS: sub/no is in the list and not there\n");
+    assert_eq!(ran.failed(8, "sub/no"), "sub/c\n");
+    place.run("LS --files-from list d/a").failed(4, "d/a: --files-from has names in a directory, and that is none");
+    place.run("LS -0").failed(2, "--files-from");
+}
+
+#[test]
+fn options_about_local_directories_are_refused_where_there_is_none() {
+    let place = Place::new();
+    place.server.write("a", b"there");
+    for (command, option) in [("RM -r -F a", "-F"), ("LS -F", "-F"), ("LS --ferryignore", "-F")] {
+        place.run(command).failed(2, &format!("has no option {option}: it looks into no local directory"));
+    }
+    for command in ["RM -L a", "LS --copy-links", "GET -L a", "GET --copy-unsafe-links a"] {
+        place.run(command).failed(2, "has no option -L: it sends no local links; PUT and SYNC do");
+    }
+    assert!(place.server.path("a").exists() && !place.local("a").exists());
+}
+
+#[test]
 fn links_are_sent_as_what_they_stand_for_where_that_was_asked_for() {
     let (place, outside) = (Place::new(), tempfile::tempdir().unwrap());
     fs::write(outside.path().join("secret"), "outside").unwrap();

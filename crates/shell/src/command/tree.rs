@@ -103,7 +103,8 @@ pub(crate) enum Command {
     Sync(Box<SyncArgs>),
     /// List a directory of the server
     ///
-    /// Directories end in '/'; times are UTC. A name with wildcards lists what matches. DIR and LL are LS -l.
+    /// Directories end in '/'; times are UTC. A name with wildcards lists what matches. With --files-from, it
+    /// shows no others than those of the list, and the directories that they are in. DIR and LL are LS -l.
     #[command(
         aliases = ["list", "nlist"],
         disable_help_flag = true,

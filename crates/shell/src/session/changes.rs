@@ -95,6 +95,7 @@ impl Session {
         if removal.force {
             failures.forgive_missing();
         }
+        removal.nothing_local.check(VERB)?;
         let choice = self.choice_with(VERB, &removal.choosing, &removal.listed, IgnoreFiles::default())?;
         // Where a name does not exist, others may not be meant either.
         let (meant, chosen) = failures.strictly(|failures| {

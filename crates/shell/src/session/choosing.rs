@@ -98,12 +98,17 @@ impl Session {
         missing: &[Name],
         failures: &mut Failures,
     ) -> Option<Failed> {
+        self.tell_absent(verb, exit, missing, failures);
+        let ends = !missing.is_empty() && !failures.was_asked();
+        ends.then(|| Failed::of(exit, format!("{verb}: nothing was changed; -k goes on without them")))
+    }
+
+    /// Tells of each name of a list that is `missing`.
+    pub(super) fn tell_absent(&mut self, verb: &str, exit: Exit, missing: &[Name], failures: &mut Failures) {
         for name in missing {
             let message = format!("{verb}: {} is in the list and not there", escaped(name.as_str()));
             failures.tell(&mut self.output, &Failed::of(exit, message).about(name.as_str()));
         }
-        let ends = !missing.is_empty() && !failures.was_asked();
-        ends.then(|| Failed::of(exit, format!("{verb}: nothing was changed; -k goes on without them")))
     }
 
     /// Reads to the end, and no more than a list may have.

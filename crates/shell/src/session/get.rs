@@ -46,7 +46,8 @@ impl SaveAs {
 }
 
 impl Session {
-    pub(super) fn get(&mut self, Get { transfer, sparse }: &Get) -> Result<(), Failed> {
+    pub(super) fn get(&mut self, Get { transfer, sparse, no_links }: &Get) -> Result<(), Failed> {
+        no_links.check(VERB)?;
         let mut failures = self.failures(transfer.moves.going_on, transfer.moves.recursive);
         match self.get_all(transfer, *sparse, &mut failures) {
             Ok(()) => failures.end(VERB),

@@ -2,6 +2,7 @@
 
 use std::{
     cmp::Reverse,
+    collections::HashSet,
     fmt::{self, Display},
     mem,
     os::unix::{ffi::OsStrExt as _, fs::MetadataExt as _},
@@ -13,11 +14,13 @@ use ferry_wire::{escaped, escaped_bytes};
 
 use super::{Session, failures::Failures, names::Meant};
 use crate::{
-    command::{ListThere, Listing, Names, Order},
-    exit::Failed,
+    command::{IgnoreFiles, ListThere, Listing, Names, Order},
+    exit::{Exit, Failed},
     figures::Size,
     output::{Event, Output},
 };
+
+const VERB: &str = "LS";
 
 /// One line of a listing.
 pub(super) struct Line {
@@ -119,14 +122,35 @@ fn seconds(time: Time) -> f64 {
 
 impl Session {
     pub(super) fn list(&mut self, there: &ListThere) -> Result<(), Failed> {
-        let (style, choice) = (there.list.style(), self.choice("LS", &there.choosing)?);
-        let Some(names) = there.list.names() else {
-            let current = self.remote.clone();
-            return self.list_directory(current.as_ref(), style, &choice, false);
-        };
-        let mut meant = self.find("LS", &names, &mut Failures::new(false))?;
+        there.nothing_local.check(VERB)?;
+        let style = there.list.style();
+        let choice = self.choice_with(VERB, &there.choosing, &there.listed, IgnoreFiles::default())?;
+        let mut failures = Failures::new(true);
+        match there.list.names() {
+            Some(names) => self.list_names(&names, style, &choice, &mut failures)?,
+            None => {
+                let current = self.remote.clone();
+                self.list_directory(current.as_ref(), (style, false), &choice, &mut failures)?;
+            }
+        }
+        failures.end_of_looking()
+    }
+
+    fn list_names(
+        &mut self,
+        names: &Names,
+        style: Listing,
+        choice: &Choice,
+        failures: &mut Failures,
+    ) -> Result<(), Failed> {
+        let mut meant = self.find(VERB, names, &mut Failures::new(false))?;
+        let is_named_file = |one: &&Meant| !one.matched && matches!(one.kind, Some(EntryKind::File(_)));
+        if let (Some(file), Some(_)) = (meant.iter().find(is_named_file), &choice.only) {
+            return Err(no_directory(&self.shown(file.name.as_ref())));
+        }
+        self.tell_unmatched(&meant, choice, failures)?;
         meant.retain(|one| match (&one.name, &one.kind) {
-            (Some(name), Some(kind)) if one.matched => takes(&choice, below(self.remote.as_ref(), name), kind),
+            (Some(name), Some(kind)) if one.matched => takes(choice, below(self.remote.as_ref(), name), kind),
             _ => true,
         });
         let several = meant.len() > 1;
@@ -138,7 +162,7 @@ impl Session {
                 }
                 _ => {
                     print_all(mem::take(&mut lines), style, &mut self.output);
-                    self.list_directory(name.as_ref(), style, &choice, several)?;
+                    self.list_directory(name.as_ref(), (style, several), choice, failures)?;
                 }
             }
         }
@@ -150,15 +174,19 @@ impl Session {
     fn list_directory(
         &mut self,
         directory: Option<&Name>,
-        style: Listing,
+        (style, several): (Listing, bool),
         choice: &Choice,
-        several: bool,
+        failures: &mut Failures,
     ) -> Result<(), Failed> {
         self.connected()?;
         let mut entries = match self.ask(|client| client.list(directory)) {
             Ok(entries) => entries,
-            Err(error) => return self.list_file(directory, style, &error),
+            Err(error) => return self.list_file(directory, style, choice, &error),
         };
+        let there: HashSet<&str> = entries.iter().map(|entry| entry.name.as_str()).collect();
+        let top = |name: &Name| name.as_str().split('/').next().is_some_and(|top| there.contains(top));
+        let missing = listed(choice).filter(|name| !top(name)).cloned().collect::<Vec<_>>();
+        self.tell_absent(VERB, Exit::NotFound, &missing, failures);
         entries.retain(|Entry { name, kind }| takes(choice, name.as_str(), kind));
         if several {
             let shown = self.shown(directory);
@@ -175,14 +203,41 @@ impl Session {
     }
 
     /// Shows the file that could not be listed as a directory, if it is one.
-    fn list_file(&mut self, name: Option<&Name>, style: Listing, error: &Error) -> Result<(), Failed> {
+    fn list_file(&mut self, name: Option<&Name>, style: Listing, choice: &Choice, error: &Error) -> Result<(), Failed> {
         if let (Some(name), Some(Code::NotADirectory)) = (name, error.code())
-            && let Some(kind) = self.look("LS", Some(name))?
+            && let Some(kind) = self.look(VERB, Some(name))?
         {
+            if choice.only.is_some() {
+                return Err(no_directory(&self.shown(Some(name))));
+            }
             Line::of(self.shown(Some(name)), name.as_str(), &kind).print(style, &mut self.output);
             return Ok(());
         }
-        Err(self.failure_of("LS", name, error))
+        Err(self.failure_of(VERB, name, error))
+    }
+
+    /// Tells of each name of a list that is not among the `matched` things and not on the server either.
+    fn tell_unmatched(&mut self, matched: &[Meant], choice: &Choice, failures: &mut Failures) -> Result<(), Failed> {
+        let matched: Vec<&Name> =
+            matched.iter().filter(|one| one.matched).filter_map(|one| one.name.as_ref()).collect();
+        let current = self.remote.clone();
+        let shown: HashSet<&str> = matched.iter().map(|name| below(current.as_ref(), name)).collect();
+        if matched.is_empty() {
+            return Ok(());
+        }
+        let is_elsewhere = |name: &&Name| below(current.as_ref(), name).len() == name.as_str().len();
+        let base = current.as_ref().filter(|_| !matched.iter().all(is_elsewhere));
+        let mut missing = Vec::new();
+        for name in listed(choice).filter(|name| !shown.contains(name.as_str())) {
+            // A pattern may not mean it.
+            let is_there = match base.map_or(Ok(name.clone()), |base| base.join(name.as_str())) {
+                Ok(whole) => self.look(VERB, Some(&whole))?.is_some(),
+                Err(_) => false,
+            };
+            missing.extend((!is_there).then(|| name.clone()));
+        }
+        self.tell_absent(VERB, Exit::NotFound, &missing, failures);
+        Ok(())
     }
 
     pub(super) fn stat(&mut self, names: &Names) -> Result<(), Failed> {
@@ -243,6 +298,17 @@ impl Session {
         print_all(lines.collect(), style, &mut self.output);
         Ok(())
     }
+}
+
+/// Returns the names of the list that alone are chosen, where there is one.
+fn listed(choice: &Choice) -> impl Iterator<Item = &Name> {
+    choice.only.iter().flat_map(|only| only.names())
+}
+
+/// Returns why no names can be chosen beneath a file that was named.
+fn no_directory(shown: &str) -> Failed {
+    let message = format!("{VERB} {shown}: --files-from has names in a directory, and that is none");
+    Failed::of(Exit::Refused, message).about(shown)
 }
 
 /// Returns whether something is shown.

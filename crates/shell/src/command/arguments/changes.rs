@@ -3,7 +3,7 @@
 use clap::{Args, ValueHint};
 
 use super::{
-    choosing::{Choosing, Listed},
+    choosing::{Choosing, Listed, NothingLocal},
     going_on::GoingOn,
     names::Names,
     value::{text, word},
@@ -44,6 +44,8 @@ pub(crate) struct RemoveArgs {
     pub(crate) choosing: Choosing,
     #[command(flatten)]
     pub(crate) listed: Listed,
+    #[command(flatten)]
+    pub(crate) nothing_local: NothingLocal,
     #[command(flatten)]
     pub(crate) names: Names,
 }

@@ -6,7 +6,7 @@ use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, ValueHint}
 use ferry_client::{Links, Time};
 
 use super::value::{place, text};
-use crate::{units, words::Word};
+use crate::{exit::Failed, units, words::Word};
 
 /// The heading that these options have in `--help`.
 pub(crate) const HEADING: &str = "Choosing";
@@ -95,6 +95,44 @@ pub(crate) struct IgnoreFiles {
     /// Leave out what .ferryignore files mean, each of the local directory that it is in
     #[arg(short = 'F', long = "ferryignore", help_heading = HEADING)]
     pub(crate) obeyed: bool,
+}
+
+/// Options that are about local directories, taken by commands that look into none, so that they can say so.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Args)]
+pub(crate) struct NothingLocal {
+    #[arg(id = "local_ignore_files", short = 'F', long = "ferryignore", hide = true)]
+    ignore_files: bool,
+    #[command(flatten)]
+    links: NoLinks,
+}
+
+/// Options about local links, taken by commands that send none, so that they can say so.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Args)]
+pub(crate) struct NoLinks {
+    #[arg(id = "local_links", short = 'L', long = "copy-links", alias = "copy-unsafe-links", hide = true)]
+    copied: bool,
+}
+
+impl NothingLocal {
+    /// Fails where something was asked for that `verb` can't do.
+    pub(crate) fn check(self, verb: &str) -> Result<(), Failed> {
+        if self.ignore_files {
+            let message =
+                format!("{verb} has no option -F: it looks into no local directory; --filter FILE names rules");
+            return Err(Failed::usage(message));
+        }
+        self.links.check(verb)
+    }
+}
+
+impl NoLinks {
+    /// Fails where something was asked for that `verb` can't do.
+    pub(crate) fn check(self, verb: &str) -> Result<(), Failed> {
+        match self.copied {
+            true => Err(Failed::usage(format!("{verb} has no option -L: it sends no local links; PUT and SYNC do"))),
+            false => Ok(()),
+        }
+    }
 }
 
 /// The treatment of local links.

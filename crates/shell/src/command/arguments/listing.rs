@@ -2,7 +2,12 @@
 
 use clap::{ArgAction, Args, ValueHint};
 
-use super::{choosing::Choosing, names::Names, names::together, value::word};
+use super::{
+    choosing::{Choosing, Listed, NothingLocal},
+    names::Names,
+    names::together,
+    value::word,
+};
 use crate::words::Word;
 
 /// The arguments that LS and LLS share.
@@ -44,6 +49,10 @@ pub(crate) struct ListThere {
     pub(crate) list: List,
     #[command(flatten)]
     pub(crate) choosing: Choosing,
+    #[command(flatten)]
+    pub(crate) listed: Listed,
+    #[command(flatten)]
+    pub(crate) nothing_local: NothingLocal,
 }
 
 /// The style of a listing.

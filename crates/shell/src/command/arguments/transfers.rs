@@ -4,7 +4,7 @@ use clap::{Args, ValueHint};
 use ferry_client::IfTaken;
 
 use super::{
-    choosing::{Choosing, IgnoreFiles, LinkOptions, Listed},
+    choosing::{Choosing, IgnoreFiles, LinkOptions, Listed, NoLinks},
     going_on::GoingOn,
     names::Names,
     perms::Perms,
@@ -66,6 +66,8 @@ pub(crate) struct Get {
     /// Make holes where large files have nothing but zeros
     #[arg(short = 'S', long)]
     pub(crate) sparse: bool,
+    #[command(flatten)]
+    pub(crate) no_links: NoLinks,
 }
 
 /// The arguments of PUT.
