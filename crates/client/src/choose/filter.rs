@@ -1,13 +1,18 @@
 //! Lists of rules: in options, in files, and in files of single directories.
 
 use std::{
+    ffi::OsString,
     fs::File,
-    io::Read as _,
+    io::{self, Read as _},
+    os::unix::ffi::OsStrExt as _,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use super::rule::{DirectoryRules, Form, Line, MergedFile, Rule, Sides, Style, line};
+use super::{
+    Above,
+    rule::{DirectoryRules, Form, Line, MergedFile, Rule, Sides, Style, line},
+};
 use crate::error::Error;
 
 /// The name of the files that [`Filter::obey_ignore_files`] reads.
@@ -27,10 +32,26 @@ const MAX_MERGES: usize = 16;
 /// top; any other with a `/` or a `**` in it about the end of a name, and one with neither about its last component. `*`,
 /// `?` and `[a-z]` stand for no `/`, and `?` for one character, also where it is more than one byte. A `/` at the end
 /// means directories alone.
+///
+/// A rule with the modifier `/` is about whole paths: the local one of a thing here, and there the one from the server's
+/// root. One with `p` does not keep what is in a directory that is deleted.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Filter {
     entries: Vec<Entry>,
+    cvs: OwnCvsIgnores,
 }
+
+/// The patterns that a person adds to those that CVS ignores by itself.
+#[derive(Debug, Clone, Default, PartialEq)]
+struct OwnCvsIgnores {
+    file: Option<PathBuf>,
+    words: Option<OsString>,
+}
+
+/// The patterns that CVS ignores by itself, and rsync with it.
+const CVS_IGNORES: &str = "RCS SCCS CVS CVS.adm RCSLOG cvslog.* tags TAGS .make.state .nse_depinfo *~ #* .#* ,* _$* *$ \
+                           *.old *.bak *.BAK *.orig *.rej .del-* *.a *.olb *.o *.obj *.so *.exe *.Z *.elc *.ln core \
+                           .svn/ .git/ .hg/ .bzr/";
 
 /// A rule that can't be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -56,13 +77,43 @@ pub(super) type Local = Vec<(Vec<Arc<Rule>>, usize)>;
 pub(crate) struct Ruling {
     /// It is not taken from the end that is read.
     pub(crate) hidden: bool,
-    /// It is not deleted at the end that is changed.
+    /// It is not deleted at the end that is changed, as long as the directory that it is in stays.
     pub(crate) protected: bool,
+    /// It is not deleted either where that directory is.
+    pub(crate) firmly: bool,
 }
 
 impl Ruling {
-    pub(crate) const TAKEN: Ruling = Ruling { hidden: false, protected: false };
-    pub(crate) const LEFT: Ruling = Ruling { hidden: true, protected: true };
+    pub(crate) const TAKEN: Ruling = Ruling { hidden: false, protected: false, firmly: false };
+    pub(crate) const LEFT: Ruling = Ruling { hidden: true, protected: true, firmly: true };
+}
+
+/// What the rules say so far of one name: whether it is let in, where that is known.
+#[derive(Debug, Default)]
+struct Said {
+    read: Option<bool>,
+    changed: Option<bool>,
+    /// Without the perishable rules.
+    firmly: Option<bool>,
+}
+
+impl Said {
+    /// Takes what `rule` says, which means a thing at these ends.
+    fn take(&mut self, rule: &Rule, Sides { read, changed }: Sides) {
+        let say = |said: &mut Option<bool>, applies: bool| *said = said.or(applies.then_some(rule.include));
+        say(&mut self.read, read);
+        say(&mut self.changed, changed);
+        say(&mut self.firmly, changed && !rule.perishable);
+    }
+
+    fn is_whole(&self) -> bool {
+        self.read.is_some() && self.firmly.is_some()
+    }
+
+    fn ruling(&self) -> Ruling {
+        let is_out = |said: Option<bool>| said == Some(false);
+        Ruling { hidden: is_out(self.read), protected: is_out(self.changed), firmly: is_out(self.firmly) }
+    }
 }
 
 impl Filter {
@@ -93,6 +144,12 @@ impl Filter {
     /// A file that can't be read ([`Error::Local`]), or a line of it ([`Error::Rules`]).
     pub fn read(&mut self, directory: &Path, file: impl AsRef<Path>) -> Result<(), Error> {
         self.merge(directory, file.as_ref(), Form::Rules.into(), 0)
+    }
+
+    /// Sets what is added to the patterns that the rule `-C` stands for by itself: the words of a file, if that exists, and
+    /// those of a variable. rsync takes `$HOME/.cvsignore` and `$CVSIGNORE`.
+    pub fn set_cvs_ignores(&mut self, file: Option<PathBuf>, words: Option<OsString>) {
+        self.cvs = OwnCvsIgnores { file, words };
     }
 
     /// Adds the rules of files called `.ferryignore`, each for the local directory that it is in and those beneath. Its
@@ -135,7 +192,9 @@ impl Filter {
             Line::Rule(rule) => self.entries.push(Entry::Rule(rule.into())),
             Line::Clear => self.entries.clear(),
             Line::Directories(rules) => self.push_directories(rules),
-            Line::Merge(_) => return Err(RuleError("a file is named by an option of its own".to_owned())),
+            Line::Merge(_) | Line::Cvs(_) => {
+                return Err(RuleError("a file is named by an option of its own".to_owned()));
+            }
         }
         Ok(())
     }
@@ -149,6 +208,10 @@ impl Filter {
                 Line::Rule(rule) => self.entries.push(Entry::Rule(rule.into())),
                 Line::Clear => self.entries.clear(),
                 Line::Directories(rules) => self.push_directories(rules),
+                Line::Cvs(style) => {
+                    let rules = self.cvs.rules(style)?;
+                    self.entries.extend(rules.into_iter().map(Entry::Rule));
+                }
                 Line::Merge(_) if depth == MAX_MERGES => {
                     return Err(wrong(format!("files name one another more than {MAX_MERGES} deep")));
                 }
@@ -161,9 +224,9 @@ impl Filter {
         Ok(())
     }
 
-    /// Decides on `name`, which is in a directory with the rules `local`.
-    pub(super) fn ruling(&self, name: &str, is_directory: bool, local: &Local) -> Ruling {
-        let (mut read, mut changed) = (None, None);
+    /// Decides on `name`, which is beneath these paths, in a directory with the rules `local`.
+    pub(super) fn ruling(&self, name: &str, above: &Above, is_directory: bool, local: &Local) -> Ruling {
+        let mut said = Said::default();
         let mut own = local.iter();
         for entry in &self.entries {
             let rules = match entry {
@@ -171,18 +234,16 @@ impl Filter {
                 Entry::Directories(_) => own.next().map_or(&[][..], |(rules, _)| rules),
             };
             for rule in rules {
-                let Sides { read: of_read, changed: of_changed } = rule.sides;
-                let may_decide = of_read && read.is_none() || of_changed && changed.is_none();
-                if may_decide && rule.means(name, is_directory) {
-                    read = read.or(of_read.then_some(rule.include));
-                    changed = changed.or(of_changed.then_some(rule.include));
-                }
-                if let (Some(read), Some(changed)) = (read, changed) {
-                    return Ruling { hidden: !read, protected: !changed };
+                let Sides { read, changed } = rule.sides;
+                let read = read && said.read.is_none() && rule.means(name, &above.read, is_directory);
+                let changed = changed && said.firmly.is_none() && rule.means(name, &above.changed, is_directory);
+                said.take(rule, Sides { read, changed });
+                if said.is_whole() {
+                    return said.ruling();
                 }
             }
         }
-        Ruling { hidden: read == Some(false), protected: changed == Some(false) }
+        said.ruling()
     }
 
     /// Returns the rules that hold in `directory`, which is in one with the rules `above`; `open` returns what is in a file of
@@ -212,6 +273,7 @@ impl Filter {
                 let wrong = |why| Error::Rules { file: path(), line: number, why };
                 match line(&content, file.style, directory).map_err(wrong)? {
                     Line::Rule(rule) => own.push(Arc::new(rule)),
+                    Line::Cvs(style) => own.append(&mut self.cvs.rules(style)?),
                     Line::Clear => {
                         own.clear();
                         inherit.clear();
@@ -226,6 +288,37 @@ impl Filter {
             local.push((own, count));
         }
         Ok(local)
+    }
+}
+
+impl OwnCvsIgnores {
+    /// Returns the rules that `-C` stands for, read so.
+    fn rules(&self, style: Style) -> Result<Vec<Arc<Rule>>, Error> {
+        let mut rules = Vec::new();
+        let mut add = |path: &Path, text: &str, style: Style| {
+            for (number, word) in style.lines(text) {
+                let wrong = |why| Error::Rules { file: path.to_owned(), line: number, why };
+                match line(&word, style, "").map_err(wrong)? {
+                    Line::Rule(rule) => rules.push(Arc::new(rule)),
+                    Line::Clear => rules.clear(),
+                    Line::Merge(_) | Line::Directories(_) | Line::Cvs(_) => {}
+                }
+            }
+            Ok::<(), Error>(())
+        };
+        // Only they perish.
+        add(Path::new("-C"), CVS_IGNORES, style.perishable())?;
+        if let Some(file) = &self.file {
+            match read(file) {
+                Err(Error::Local { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
+                text => add(file, &text?, style)?,
+            }
+        }
+        if let Some(words) = &self.words {
+            let name = Path::new("$CVSIGNORE");
+            add(name, &text(name, words.as_bytes().to_vec())?, style)?;
+        }
+        Ok(rules)
     }
 }
 
@@ -258,7 +351,7 @@ mod tests {
 
     fn hides(filter: &Filter, name: &str) -> bool {
         let (name, is_directory) = name.strip_suffix('/').map_or((name, false), |name| (name, true));
-        filter.ruling(name, is_directory, &Local::new()).hidden
+        filter.ruling(name, &Above::default(), is_directory, &Local::new()).hidden
     }
 
     #[test]
@@ -281,13 +374,13 @@ mod tests {
         std::fs::write(directory.path().join("rules"), "P kept\nH hidden\n+ x\n- *\n").unwrap();
         let mut filter = Filter::default();
         filter.read(directory.path(), "rules").unwrap();
-        let ruling = |name| filter.ruling(name, false, &Local::new());
+        let ruling = |name| filter.ruling(name, &Above::default(), false, &Local::new());
         assert_eq!(ruling("kept"), Ruling::LEFT);
         assert_eq!(ruling("x"), Ruling::TAKEN);
         filter.entries.pop();
-        let ruling = |name| filter.ruling(name, false, &Local::new());
-        assert_eq!(ruling("kept"), Ruling { hidden: false, protected: true });
-        assert_eq!(ruling("hidden"), Ruling { hidden: true, protected: false });
+        let ruling = |name| filter.ruling(name, &Above::default(), false, &Local::new());
+        assert_eq!(ruling("kept"), Ruling { protected: true, firmly: true, ..Ruling::TAKEN });
+        assert_eq!(ruling("hidden"), Ruling { hidden: true, ..Ruling::TAKEN });
         assert_eq!(ruling("other"), Ruling::TAKEN);
     }
 
@@ -326,7 +419,7 @@ mod tests {
         let top = filter.local("", None, &mut open("*.o\nfirst\n/anchored\n")).unwrap();
         let below = filter.local("d", Some(&top), &mut open("+ x.o\n/anchored\n")).unwrap();
         let deeper = filter.local("d/e", Some(&below), &mut none).unwrap();
-        let hidden = |name: &str, local: &Local| filter.ruling(name, false, local).hidden;
+        let hidden = |name: &str, local: &Local| filter.ruling(name, &Above::default(), false, local).hidden;
         assert!(hidden("a.o", &top) && !hidden("first", &top) && hidden("anchored", &top));
         assert!(!hidden("d/x.o", &below) && hidden("d/y.o", &below) && hidden("d/anchored", &below));
         assert!(!hidden("d/e/x.o", &deeper) && hidden("d/e/a.o", &deeper) && !hidden("d/e/anchored", &deeper));
@@ -337,12 +430,44 @@ mod tests {
     }
 
     #[test]
+    fn what_cvs_ignores_is_one_rule() {
+        let directory = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| std::fs::write(directory.path().join(name), text).unwrap();
+        let read = |filter: &mut Filter| filter.read(directory.path(), "rules");
+        write("rules", "+ keep.o\n-C\n");
+        let mut filter = Filter::default();
+        filter.set_cvs_ignores(Some(directory.path().join("home")), Some("*.x y".into()));
+        read(&mut filter).unwrap();
+        assert!(!hides(&filter, "keep.o") && hides(&filter, "d/a.o") && hides(&filter, "CVS") && hides(&filter, "#a"));
+        assert!(hides(&filter, ".git/") && !hides(&filter, ".git") && hides(&filter, "a.x") && hides(&filter, "y"));
+        // Only what CVS ignores by itself perishes.
+        let ruling = |name| filter.ruling(name, &Above::default(), false, &Local::new());
+        assert_eq!(ruling("a.o"), Ruling { hidden: true, protected: true, firmly: false });
+        assert_eq!(ruling("a.x"), Ruling::LEFT);
+        write("home", "! *.h\n");
+        let mut filter = Filter { entries: Vec::new(), ..filter };
+        read(&mut filter).unwrap();
+        assert!(hides(&filter, "a.h") && hides(&filter, "a.x") && !hides(&filter, "a.o"));
+        write("home", "a\n[\n");
+        let wrong = read(&mut filter).unwrap_err();
+        assert!(wrong.to_string().ends_with("home:2: a '[' without its ']'"), "{wrong}");
+        std::fs::remove_file(directory.path().join("home")).unwrap();
+        filter.set_cvs_ignores(Some(directory.path().join("home")), Some("[".into()));
+        assert!(read(&mut filter).unwrap_err().to_string().starts_with("$CVSIGNORE:1: "));
+        filter.set_cvs_ignores(Some(directory.path().to_owned()), None);
+        assert!(matches!(read(&mut filter), Err(Error::Local { .. })));
+    }
+
+    #[test]
     fn rules_that_are_not_inherited_end_with_their_directory() {
         let mut filter = Filter::default();
         filter.add(":n rules", Form::Rules).unwrap();
         let open = |text: &'static str| move |_: &str| Ok(Some((PathBuf::new(), text.to_owned())));
         let top = filter.local("", None, &mut open("- a\n")).unwrap();
         let below = filter.local("d", Some(&top), &mut none).unwrap();
-        assert!(filter.ruling("a", false, &top).hidden && !filter.ruling("d/a", false, &below).hidden);
+        assert!(
+            filter.ruling("a", &Above::default(), false, &top).hidden
+                && !filter.ruling("d/a", &Above::default(), false, &below).hidden
+        );
     }
 }

@@ -70,16 +70,38 @@ impl Choice {
         self.min_size <= size && self.max_size.is_none_or(|most| size <= most) && self.newer_than.is_none_or(is_newer)
     }
 
-    /// Returns whether the rules take `name`, and all directories that it is in. The rules of single directories are
-    /// not looked at.
+    /// Returns whether the rules take `name`, and all directories that it is in, from `place`: the path of the directory
+    /// that the name is in. The rules of single directories are not looked at.
     #[must_use]
-    pub fn takes_name(&self, name: &str, is_directory: bool) -> bool {
-        let mut chooser = Chooser::without_files(self);
+    pub fn takes_name(&self, place: &str, name: &str, is_directory: bool) -> bool {
+        let mut chooser = Chooser::without_files(self, place);
         let above = name.match_indices('/').map(|(at, _)| &name[..at]);
         above.map(|above| (above, true)).chain([(name, is_directory)]).all(|(name, is_directory)| {
             let ruling = chooser.ruling(name, is_directory);
             !ruling.hidden
         })
+    }
+}
+
+/// The paths of the directories that names are in, at both ends, for rules about whole paths. A `/` in front is of no
+/// account; the root is empty.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Above {
+    /// At the end that is read.
+    pub(crate) read: String,
+    /// At the end that is changed.
+    pub(crate) changed: String,
+}
+
+impl Above {
+    /// The same at both ends.
+    pub(crate) fn both(path: &str) -> Above {
+        Above { read: path.to_owned(), changed: path.to_owned() }.trimmed()
+    }
+
+    fn trimmed(self) -> Above {
+        let trim = |path: String| path.strip_prefix('/').map(str::to_owned).unwrap_or(path);
+        Above { read: trim(self.read), changed: trim(self.changed) }
     }
 }
 
@@ -91,6 +113,8 @@ pub(crate) struct Chooser<'a> {
     choice: &'a Choice,
     /// The name that the tree itself has for the rules; empty where it is the top.
     top: &'a str,
+    /// The paths that names are beneath, with the tree's own name in front of them.
+    above: Above,
     open: Option<Box<Open<'a>>>,
     /// The rules of directories, by their names below the tree.
     locals: HashMap<String, Arc<Local>>,
@@ -99,14 +123,16 @@ pub(crate) struct Chooser<'a> {
 }
 
 impl<'a> Chooser<'a> {
-    /// Decides by `choice` on names that are, for its rules, beneath `top`. `open` reads the rules of directories.
-    pub(crate) fn new(choice: &'a Choice, top: &'a str, open: Box<Open<'a>>) -> Chooser<'a> {
-        Chooser { choice, top, open: Some(open), locals: HashMap::new(), failure: None }
+    /// Decides by `choice` on names that are, for its rules, beneath `top`, which is at these paths. `open` reads the
+    /// rules of directories.
+    pub(crate) fn new(choice: &'a Choice, top: &'a str, above: Above, open: Box<Open<'a>>) -> Chooser<'a> {
+        let above = above.trimmed();
+        Chooser { choice, top, above, open: Some(open), locals: HashMap::new(), failure: None }
     }
 
-    /// Decides without rules of directories.
-    pub(crate) fn without_files(choice: &'a Choice) -> Chooser<'a> {
-        Chooser { choice, top: "", open: None, locals: HashMap::new(), failure: None }
+    /// Decides without rules of directories on names that are beneath the path `above` at either end.
+    pub(crate) fn without_files(choice: &'a Choice, above: &str) -> Chooser<'a> {
+        Chooser { choice, top: "", above: Above::both(above), open: None, locals: HashMap::new(), failure: None }
     }
 
     /// Decides on `name`, which is below the tree.
@@ -119,7 +145,7 @@ impl<'a> Chooser<'a> {
             return Ruling::TAKEN;
         }
         match self.local(name.rsplit_once('/').map_or("", |(directory, _)| directory)) {
-            Ok(local) => filter.ruling(&self.whole(name), is_directory, &local),
+            Ok(local) => filter.ruling(&self.whole(name), &self.above, is_directory, &local),
             Err(error) => {
                 self.failure = Some(error);
                 Ruling::LEFT
@@ -185,7 +211,7 @@ mod tests {
             };
             Ok(Some((Path::new(directory).join(file), text.to_owned())))
         };
-        let mut chooser = Chooser::new(&choice, "top", Box::new(open));
+        let mut chooser = Chooser::new(&choice, "top", Above::default(), Box::new(open));
         assert_eq!(chooser.ruling("d/e/f", false), Ruling::TAKEN);
         assert_eq!(*read.borrow(), ["", "d", "d/e"]);
         assert_eq!(chooser.ruling("d/x", false), Ruling::LEFT);
@@ -200,11 +226,11 @@ mod tests {
     fn patterns_of_a_tree_begin_with_its_name() {
         let mut choice = Choice::default();
         choice.filter.exclude("/top/x").unwrap();
-        let mut chooser = Chooser::new(&choice, "top", Box::new(|_, _| Ok(None)));
+        let mut chooser = Chooser::new(&choice, "top", Above::default(), Box::new(|_, _| Ok(None)));
         assert!(chooser.ruling("x", false).hidden && !chooser.ruling("d/x", false).hidden);
-        let mut chooser = Chooser::new(&choice, "", Box::new(|_, _| Ok(None)));
+        let mut chooser = Chooser::new(&choice, "", Above::default(), Box::new(|_, _| Ok(None)));
         assert!(!chooser.ruling("x", false).hidden && chooser.ruling("top/x", false).hidden);
-        assert!(choice.takes_name("x", false) && !choice.takes_name("top/x/y", false));
+        assert!(choice.takes_name("", "x", false) && !choice.takes_name("", "top/x/y", false));
     }
 
     #[test]

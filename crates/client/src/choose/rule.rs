@@ -12,6 +12,10 @@ pub(super) struct Rule {
     /// It is about all that the pattern does not mean.
     negated: bool,
     pub(super) sides: Sides,
+    /// It is about the whole path of a thing at the end that it is about, not about its name in the tree.
+    of_paths: bool,
+    /// It says nothing of what is in a directory that is deleted.
+    pub(super) perishable: bool,
     glob: Glob,
     /// The directory of the file that it was read from: a pattern that begins with a `/` is about what is beneath it.
     /// Empty for the top.
@@ -40,6 +44,8 @@ pub(super) enum Line {
     Merge(MergedFile),
     /// The rules of the files of this name stand here, each for the directory that it is in.
     Directories(DirectoryRules),
+    /// The patterns of what CVS ignores stand here, read so.
+    Cvs(Style),
     /// All rules before it are forgotten.
     Clear,
 }
@@ -71,11 +77,40 @@ pub(super) struct Style {
     clears: bool,
     /// The ends that all of its rules are about; [`None`] where each says so itself.
     sides: Option<Sides>,
+    /// All of its rules are about whole paths.
+    of_paths: bool,
+    /// All of its rules say nothing of what is in a directory that is deleted.
+    perishable: bool,
 }
 
 impl From<Form> for Style {
     fn from(form: Form) -> Style {
-        Style { form, words: false, clears: matches!(form, Form::Patterns { .. }), sides: None }
+        let clears = matches!(form, Form::Patterns { .. });
+        Style { form, words: false, clears, sides: None, of_paths: false, perishable: false }
+    }
+}
+
+impl Style {
+    /// The patterns that CVS ignores, as words.
+    const CVS: Style = Style {
+        form: Form::Bare { include: false },
+        words: true,
+        clears: true,
+        sides: None,
+        of_paths: false,
+        perishable: false,
+    };
+
+    /// Returns how files are read that a file of this style names with `style`.
+    fn handed_on(self, style: Style) -> Result<Style, String> {
+        let sides = one_of(self.sides, style.sides)?;
+        let (of_paths, perishable) = (self.of_paths || style.of_paths, self.perishable || style.perishable);
+        Ok(Style { sides, of_paths, perishable, ..style })
+    }
+
+    /// Returns the style of rules that are perishable as well.
+    pub(super) fn perishable(self) -> Style {
+        Style { perishable: true, ..self }
     }
 }
 
@@ -104,9 +139,13 @@ const KINDS: [(char, &str); 9] = [
 ];
 
 impl Rule {
-    /// Returns whether it means `name`.
-    pub(super) fn means(&self, name: &str, is_directory: bool) -> bool {
+    /// Returns whether it means `name`, which is beneath the path `above`.
+    pub(super) fn means(&self, name: &str, above: &str, is_directory: bool) -> bool {
+        if self.of_paths && !above.is_empty() {
+            return self.glob.matches(&format!("{above}/{name}"), is_directory) != self.negated;
+        }
         let below = match self.glob.is_anchored() && !self.directory.is_empty() {
+            true if self.of_paths => Some(name),
             true => name.strip_prefix(&*self.directory).and_then(|rest| rest.strip_prefix('/')),
             false => Some(name),
         };
@@ -121,7 +160,7 @@ impl Rule {
 
 impl PartialEq for Rule {
     fn eq(&self, other: &Rule) -> bool {
-        let key = |rule: &Rule| (rule.include, rule.negated, rule.sides);
+        let key = |rule: &Rule| (rule.include, rule.negated, rule.sides, rule.of_paths, rule.perishable);
         key(self) == key(other) && self.glob.text() == other.glob.text() && self.directory == other.directory
     }
 }
@@ -129,14 +168,26 @@ impl PartialEq for Rule {
 /// Reads one line of a file that is read so, in `directory`, or in none where that is empty.
 pub(super) fn line(text: &str, style: impl Into<Style>, directory: &str) -> Result<Line, String> {
     let style = style.into();
-    let line = line_of(text, style, directory)?;
-    match (line, style.sides) {
-        (Line::Rule(rule), Some(sides)) if rule.sides == BOTH => Ok(Line::Rule(Rule { sides, ..rule })),
-        (Line::Rule(_), Some(_)) => Err("the ends that it is about stand where its file is named".to_owned()),
-        (Line::Merge(_) | Line::Directories(_), Some(_)) => {
-            Err("a file whose rules are about one end names no other files".to_owned())
+    let handed_on = |file: MergedFile| Ok::<_, String>(MergedFile { style: style.handed_on(file.style)?, ..file });
+    Ok(match line_of(text, style, directory)? {
+        Line::Rule(rule) => {
+            let own = (rule.sides != BOTH).then_some(rule.sides);
+            let sides = one_of(style.sides, own)?.unwrap_or(BOTH);
+            let (of_paths, perishable) = (rule.of_paths || style.of_paths, rule.perishable || style.perishable);
+            Line::Rule(Rule { sides, of_paths, perishable, ..rule })
         }
-        (line, _) => Ok(line),
+        Line::Merge(file) => Line::Merge(handed_on(file)?),
+        Line::Directories(rules) => Line::Directories(DirectoryRules { file: handed_on(rules.file)?, ..rules }),
+        Line::Cvs(own) => Line::Cvs(style.handed_on(own)?),
+        Line::Clear => Line::Clear,
+    })
+}
+
+/// Returns the ends that are meant, which are said for a file or in it.
+fn one_of(file: Option<Sides>, own: Option<Sides>) -> Result<Option<Sides>, String> {
+    match (file, own) {
+        (Some(_), Some(_)) => Err("the ends that it is about stand where its file is named".to_owned()),
+        _ => Ok(file.or(own)),
     }
 }
 
@@ -156,7 +207,9 @@ fn line_of(text: &str, style: Style, directory: &str) -> Result<Line, String> {
 }
 
 fn pattern(text: &str, include: bool, directory: &str) -> Result<Rule, String> {
-    Ok(Rule { include, negated: false, sides: BOTH, glob: Glob::new(text)?, directory: directory.into() })
+    let glob = Glob::new(text)?;
+    let (of_paths, perishable, directory) = (false, false, directory.into());
+    Ok(Rule { include, negated: false, sides: BOTH, of_paths, perishable, glob, directory })
 }
 
 fn rule(text: &str, directory: &str) -> Result<Line, String> {
@@ -171,6 +224,9 @@ fn rule(text: &str, directory: &str) -> Result<Line, String> {
     if matches!(kind, '.' | ':') {
         return file(kind == ':', modifiers, argument);
     }
+    if kind == '-' && modifiers.contains('C') {
+        return patterns_of_cvs(modifiers, argument);
+    }
     if argument.is_empty() {
         return Err("a pattern is missing: '- PATTERN' keeps out, '+ PATTERN' lets in".to_owned());
     }
@@ -184,12 +240,34 @@ fn rule(text: &str, directory: &str) -> Result<Line, String> {
     if modifiers.contains('x') {
         rule.sides = NEITHER;
     }
-    let known = if matches!(kind, '+' | '-') { "!srx" } else { "!x" };
-    if let Some(unknown) = modifiers.chars().find(|modifier| !known.contains(*modifier)) {
-        return Err(unsupported(unknown));
-    }
+    check_modifiers(modifiers, if matches!(kind, '+' | '-') { "!srx/p" } else { "!x/p" })?;
     rule.negated = modifiers.contains('!');
+    rule.of_paths = modifiers.contains('/');
+    rule.perishable = modifiers.contains('p');
     Ok(Line::Rule(rule))
+}
+
+fn check_modifiers(modifiers: &str, known: &str) -> Result<(), String> {
+    match modifiers.chars().find(|modifier| !known.contains(*modifier)) {
+        Some(unknown) => Err(format!("the modifier '{}' is not known here", unknown.escape_default())),
+        None => Ok(()),
+    }
+}
+
+/// Reads the rule that stands for the patterns of what CVS ignores.
+fn patterns_of_cvs(modifiers: &str, argument: &str) -> Result<Line, String> {
+    check_modifiers(modifiers, "Csr/p")?;
+    if !argument.is_empty() {
+        return Err("nothing stands after '-C'".to_owned());
+    }
+    Ok(Line::Cvs(modified(Style::CVS, modifiers)))
+}
+
+/// Returns `style` for rules that all have these modifiers.
+fn modified(style: Style, modifiers: &str) -> Style {
+    let has = |modifier| modifiers.contains(modifier);
+    let sides = (has('s') || has('r')).then(|| sides(modifiers));
+    Style { sides, of_paths: has('/'), perishable: has('p'), ..style }
 }
 
 /// Returns the short form of a rule's kind, and what stands after it.
@@ -219,22 +297,15 @@ fn file(per_directory: bool, modifiers: &str, name: &str) -> Result<Line, String
     if name.is_empty() {
         return Err("the name of a file is missing".to_owned());
     }
-    let known = if per_directory { "-+Cenwsr" } else { "-+Cewsr" };
-    if let Some(unknown) = modifiers.chars().find(|modifier| !known.contains(*modifier)) {
-        return Err(unsupported(unknown));
-    }
+    check_modifiers(modifiers, if per_directory { "-+Cenwsr/p" } else { "-+Cewsr/p" })?;
     let form = match (has('-') || is_of_cvs, has('+')) {
         (true, true) => return Err("'-' and '+' exclude each other".to_owned()),
         (true, _) => Form::Bare { include: false },
         (_, true) => Form::Bare { include: true },
         _ => Form::Rules,
     };
-    let style = Style {
-        form,
-        words: has('w') || is_of_cvs,
-        clears: is_of_cvs,
-        sides: (has('s') || has('r')).then(|| sides(modifiers)),
-    };
+    let style = Style { words: has('w') || is_of_cvs, clears: is_of_cvs, ..form.into() };
+    let style = modified(style, modifiers);
     let file = MergedFile { name: name.to_owned(), style, keeps_itself_out: has('e') };
     match per_directory {
         true if name.contains('/') => Err("the name of a file of each directory has no '/'".to_owned()),
@@ -263,16 +334,14 @@ impl Style {
         let mut words = line.split_whitespace();
         let mut parts = Vec::new();
         while let Some(word) = words.next() {
-            let is_whole = self.form != Form::Rules || matches!(word, "!" | "clear") || word.contains('_');
+            let is_of_cvs = || matches!(kind(word), Ok(('-', modifiers)) if modifiers.contains('C'));
+            let is_alone = matches!(word, "!" | "clear") || word.contains('_') || is_of_cvs();
+            let is_whole = self.form != Form::Rules || is_alone;
             let rest = if is_whole { None } else { words.next() };
             parts.push(rest.map_or(word.into(), |rest| format!("{word} {rest}").into()));
         }
         parts
     }
-}
-
-fn unsupported(modifier: char) -> String {
-    format!("the modifier '{}' is not known here", modifier.escape_default())
 }
 
 #[cfg(test)]
@@ -340,8 +409,8 @@ mod tests {
     #[test]
     fn what_is_no_rule_is_refused() {
         for text in [
-            "x", "*.o", "-", "- ", "+", "-z x", "-p x", "-/ x", "-C", "!x", "P,s x", ":", ": a/b", ".n x", ".p x",
-            ":/ x", ".-+ x", "excluded", "- [a",
+            "x", "*.o", "-", "- ", "+", "-z x", "-p", "-C x", "+C", "PC", "-C! ", "!x", "P,s x", ":", ": a/b", ".n x",
+            ".! x", ".-+ x", "excluded", "- [a",
         ] {
             assert!(line(text, Form::Rules, "").is_err(), "{text}");
         }
@@ -351,12 +420,36 @@ mod tests {
     fn a_file_is_about_the_ends_that_it_is_named_for() {
         let style = Style { sides: Some(READ), ..Form::Rules.into() };
         assert!(matches!(line("- a", style, ""), Ok(Line::Rule(rule)) if rule.sides == READ));
-        for text in ["-s a", "H a", "P a", ". x", ": x"] {
+        assert!(matches!(line(". x", style, ""), Ok(Line::Merge(file)) if file.style == style));
+        for text in ["-s a", "H a", "P a", ".r x", ":s x", "-Cs"] {
             assert!(line(text, style, "").is_err(), "{text}");
         }
         assert!(matches!(line("!", style, ""), Ok(Line::Clear)));
         // There are no other attributes.
         assert!(matches!(line("-x user.*", Form::Rules, ""), Ok(Line::Rule(rule)) if rule.sides == NEITHER));
+    }
+
+    #[test]
+    fn rules_may_be_about_paths_and_perish() {
+        let rule = |text: &str, style: Style| match line(text, style, "in") {
+            Ok(Line::Rule(rule)) => rule,
+            other => panic!("{text}: {other:?}"),
+        };
+        let of = |text: &str| rule(text, Form::Rules.into());
+        assert!(of("-/ /srv/x").means("x", "srv", false) && !of("-/ /srv/x").means("x", "", false));
+        assert!(of("-/ /in/x").means("in/x", "", false) && !of("-/ /x").means("in/x", "", false));
+        assert!(of("-/ up/x").means("x", "srv/up", false) && !of("- up/x").means("x", "srv/up", false));
+        assert!(of("-!/ up/x").means("y", "srv/up", false) && !of("-!/ up/x").means("x", "srv/up", false));
+        assert!(of("Pp x").perishable && of("risk,/p x").of_paths && !of("- x").perishable);
+        let Ok(Line::Merge(file)) = line("./p more", Form::Rules, "") else { panic!("no file") };
+        let own = rule("- x", file.style);
+        assert!(own.perishable && own.of_paths && own.sides == BOTH);
+        let Ok(Line::Directories(rules)) = line(": own", file.style, "") else { panic!("no file") };
+        assert!(rule("- x", rules.file.style).perishable);
+        let Ok(Line::Cvs(style)) = line("-Cs", file.style, "") else { panic!("no patterns") };
+        let own = rule("*.o", style);
+        assert!(own.perishable && own.of_paths && own.sides == READ && !own.include);
+        assert!(matches!(line("exclude,C", Form::Rules, ""), Ok(Line::Cvs(Style::CVS))));
     }
 
     #[test]
@@ -366,6 +459,7 @@ mod tests {
             style.lines(text).into_iter().map(|(number, line)| format!("{number}:{line}")).collect::<Vec<_>>()
         };
         assert_eq!(words(Form::Rules, "- a + b\n! -_c\n#x y"), ["1:- a", "1:+ b", "2:!", "2:-_c", "3:#x y"]);
+        assert_eq!(words(Form::Rules, "-C - a exclude,Cp +_b"), ["1:-C", "1:- a", "1:exclude,Cp", "1:+_b"]);
         assert_eq!(words(Form::Bare { include: false }, " a  b\n\n- c"), ["1:a", "1:b", "3:-", "3:c"]);
         let lines = Style::from(Form::Rules).lines("# no\n\n- a b\n;x");
         assert_eq!(lines, [(3, "- a b".into())]);
@@ -388,9 +482,11 @@ mod tests {
     #[test]
     fn a_pattern_with_a_slash_in_front_is_about_its_own_directory() {
         let Ok(Line::Rule(rule)) = line("- /x", Form::Rules, "a*/b") else { panic!("no rule") };
-        assert!(rule.means("a*/b/x", false));
-        assert!(!rule.means("x", false) && !rule.means("a*/b/c/x", false) && !rule.means("ab/b/x", false));
+        assert!(rule.means("a*/b/x", "up", false));
+        assert!(
+            !rule.means("x", "up", false) && !rule.means("a*/b/c/x", "", false) && !rule.means("ab/b/x", "", false)
+        );
         let Ok(Line::Rule(rule)) = line("- x", Form::Rules, "a") else { panic!("no rule") };
-        assert!(rule.means("a/b/x", false) && rule.means("x", false));
+        assert!(rule.means("a/b/x", "", false) && rule.means("x", "", false));
     }
 }

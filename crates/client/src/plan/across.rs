@@ -11,7 +11,7 @@ use super::{
     side::{Look, Side},
 };
 use crate::{
-    choose::{Choice, Chooser, Links},
+    choose::{Above, Choice, Chooser, Links},
     client::Client,
     conversation::requests::Touch,
     error::Error,
@@ -62,7 +62,7 @@ impl Across {
     /// Adds the file `source`, which becomes `name`, if it is chosen. `meta` is what was told of it.
     pub fn add_file(&mut self, source: Name, meta: Option<FileMeta>, name: Name) {
         let facts = meta.as_ref().map(|meta| (meta.size, meta.mtime));
-        let is_chosen = self.choice.takes_name(source.last(), false)
+        let is_chosen = self.choice.takes_name(source.parent().unwrap_or_default(), source.last(), false)
             && facts.is_none_or(|(size, mtime)| self.choice.takes_file(size, mtime));
         if is_chosen {
             self.files.push(Relay { source, meta, name });
@@ -84,7 +84,8 @@ impl Across {
         watch: &mut dyn FnMut(Looking),
     ) -> Result<(), Error> {
         let top = source.map_or("", Name::last);
-        match top.is_empty() || self.choice.takes_name(top, true) {
+        let place = source.and_then(Name::parent).unwrap_or_default();
+        match top.is_empty() || self.choice.takes_name(place, top, true) {
             true => self.add_tree(from, top, (source, name), watch),
             false => Ok(()),
         }
@@ -114,8 +115,12 @@ impl Across {
     ) -> Result<(), Error> {
         let choice = self.choice.clone();
         let mut remarks = Remarks::default();
+        let place = match top {
+            "" => source.map_or("", Name::as_str),
+            _ => source.and_then(Name::parent).unwrap_or_default(),
+        };
         let mut side = {
-            let mut chooser = Chooser::new(&choice, top, Box::new(|_, _| Ok(None)));
+            let mut chooser = Chooser::new(&choice, top, Above::both(place), Box::new(|_, _| Ok(None)));
             let (end, links) = (End::Read, Links::Skip);
             let mut look = Look { chooser: &mut chooser, end, links, remarks: &mut remarks, watch, tells_modes: false };
             let side = Side::there(from, source, &mut look)?;

@@ -9,7 +9,7 @@ use crate::{
     choose::Choice,
     error::Error,
     options::Permissions,
-    tree::{Node, NodeKind, ancestors, in_tree_order, is_within},
+    tree::{Left, Node, NodeKind, ancestors, in_tree_order, is_within},
 };
 
 /// The words for a name that a file has at one end and a directory at the other.
@@ -220,8 +220,9 @@ pub(super) fn most_deletions(source: &Side, target: &Side) -> usize {
 pub(super) fn deletions(source: &Side, target: &Side) -> Vec<Obsolete> {
     // A directory with something in it that stays has to stay as well.
     // What is in a directory that both have is judged by itself, whatever protects the directory.
-    let is_only_there = |name: &&Name| !source.get(name.as_str()).is_some_and(NodeKind::is_directory);
-    let protected: HashSet<Name> = target.left.protected.iter().filter(is_only_there).cloned().collect();
+    let is_only_there = |name: &Name| !source.get(name.as_str()).is_some_and(NodeKind::is_directory);
+    let mut protected = protected(source, target);
+    protected.retain(is_only_there);
     let stays = [&source.opaque, &target.opaque, &target.left.names, &protected];
     let mut staying: HashSet<&str> =
         stays.iter().flat_map(|names| names.iter()).flat_map(|name| ancestors(name.as_str())).collect();
@@ -242,6 +243,28 @@ pub(super) fn deletions(source: &Side, target: &Side) -> Vec<Obsolete> {
         .collect();
     in_deletion_order(&mut obsolete);
     obsolete
+}
+
+/// Returns the names of `target` that rules protect from deletion: perishable ones do only where the directory stays.
+fn protected(source: &Side, target: &Side) -> HashSet<Name> {
+    let Left { names, protected, firmly, .. } = &target.left;
+    if protected == firmly {
+        return protected.clone();
+    }
+    let (mut kept, mut deleted) = (HashSet::new(), HashSet::new());
+    // A directory stands before what is in it.
+    for Node { name, kind } in &target.nodes {
+        let is_in_deleted = name.parent().is_some_and(|parent| deleted.contains(parent));
+        let is_kept = (if is_in_deleted { firmly } else { protected }).contains(name);
+        kept.extend(is_kept.then(|| name.clone()));
+        let stays = [names, &source.opaque, &target.opaque].into_iter().any(|names| is_within(names, name));
+        // Beneath one that is kept, nothing is deleted but what both ends have directories for.
+        let is_reached = is_in_deleted || name.parent().is_none_or(|parent| source.get(parent).is_some());
+        if kind.is_directory() && is_reached && !stays && !is_kept && source.get(name.as_str()).is_none() {
+            deleted.insert(name.as_str());
+        }
+    }
+    kept
 }
 
 #[cfg(test)]
@@ -368,6 +391,7 @@ mod tests {
         );
         target.left.names = HashSet::from([name("b/c/kept"), name("kind")]);
         target.left.protected = HashSet::from([name("p"), name("a")]);
+        target.left.firmly = target.left.protected.clone();
         target.left.holding = HashSet::from([name("h")]);
         let compared = compare(&source, &target, Rules::default(), &HashSet::new());
         assert_eq!(having(&source, &compared, Verdict::Move), ["a/x"]);
@@ -378,6 +402,26 @@ mod tests {
         let obsolete = deletions(&source, &target);
         let obsolete: Vec<(&str, bool)> = obsolete.iter().map(|gone| (gone.name.as_str(), gone.hidden)).collect();
         assert_eq!(obsolete, [("a/y", true), ("b/d", false)]);
+    }
+
+    #[test]
+    fn what_perishes_goes_with_its_directory_and_stays_elsewhere() {
+        let source = side(&[("both/", 0, 0)], &[]);
+        let nodes = [("a.o", 1, 1), ("both/", 0, 0), ("both/a.o", 1, 1), ("both/b", 1, 1), ("gone/", 0, 0)];
+        let beneath = [("gone/a.o", 1, 1), ("gone/sub/", 0, 0), ("gone/sub/a.o", 1, 1), ("kept/", 0, 0)];
+        let all: Vec<_> = nodes.into_iter().chain(beneath).chain([("kept/a", 1, 1), ("kept/d/", 0, 0)]).collect();
+        let mut target = side(&all, &[]);
+        let perishing = ["a.o", "both/a.o", "gone/a.o", "gone/sub", "gone/sub/a.o", "kept", "kept/d"];
+        target.left.protected = perishing.into_iter().map(name).collect();
+        let names =
+            |target: &Side| deletions(&source, target).iter().map(|gone| gone.name.to_string()).collect::<Vec<_>>();
+        assert_eq!(names(&target), ["both/b", "gone/a.o", "gone/sub/a.o", "gone/sub", "gone"]);
+        // What is kept in any case, be it by a rule that lets it in and perishes, keeps the directories that it is in.
+        target.left.firmly = HashSet::from([name("gone/sub/a.o"), name("both/b")]);
+        assert_eq!(names(&target), ["both/b", "gone/a.o"]);
+        assert!(!target.knows_all_beneath(&name("both")) && !target.knows_all_beneath(&name("kept")));
+        target.left.firmly.clear();
+        assert!(target.knows_all_beneath(&name("both")) && target.knows_all_beneath(&name("gone")));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::{
     borrow::Cow,
     collections::HashSet,
     io,
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
 };
 
 use ferry_wire::{FileMeta, Name};
@@ -16,7 +16,7 @@ use super::{
     side::{Look, Side, chooser},
 };
 use crate::{
-    choose::{Choice, Chooser, Links},
+    choose::{Above, Choice, Chooser, Links},
     client::Client,
     error::Error,
     local::{HeldDirectory, LocalPath, clashes, repeated},
@@ -82,7 +82,8 @@ impl Planner {
             Direction::Up => (last(&here), self.choice.has_limits().then(|| here.facts()).flatten()),
             Direction::Down => (there.last().to_owned(), meta.as_ref().map(|meta| (meta.size, meta.mtime))),
         };
-        let is_chosen = self.choice.takes_name(&name, false)
+        let place = self.place_of(&here, Some(&there));
+        let is_chosen = self.choice.takes_name(&place, &name, false)
             && facts.is_none_or(|(size, mtime)| self.choice.takes_file(size, mtime));
         if !is_chosen {
             return;
@@ -112,7 +113,7 @@ impl Planner {
             Direction::Up => last(here),
             Direction::Down => there.map(|name| name.last().to_owned()).unwrap_or_default(),
         };
-        match top.is_empty() || self.choice.takes_name(&top, true) {
+        match top.is_empty() || self.choice.takes_name(&self.place_of(here, there), &top, true) {
             true => self.add_tree(client, &top, here, there, watch),
             false => Ok(()),
         }
@@ -133,6 +134,15 @@ impl Planner {
         self.add_tree(client, "", here, there, watch)
     }
 
+    /// Returns the path of the directory that something is in at the end that is read, for the rules.
+    fn place_of(&self, here: &LocalPath, there: Option<&Name>) -> String {
+        let parent = |path: String| path.rsplit_once('/').map_or_else(String::new, |(parent, _)| parent.to_owned());
+        match self.plan.direction() {
+            Direction::Up => parent(whole_path(here)),
+            Direction::Down => there.and_then(Name::parent).unwrap_or_default().to_owned(),
+        }
+    }
+
     fn add_tree(
         &mut self,
         client: &mut Client,
@@ -143,9 +153,14 @@ impl Planner {
     ) -> Result<(), Error> {
         let (mut remarks, choice) = (Remarks::default(), self.choice.clone());
         let up = self.plan.direction() == Direction::Up;
+        let above = match top {
+            "" if up => Above::both(&whole_path(here)),
+            "" => Above::both(there.map_or("", Name::as_str)),
+            _ => Above::both(&self.place_of(here, there)),
+        };
         let here = if up { here.hold()?.place("") } else { here.confined() };
         let places = TreePlaces::of(here.clone());
-        let mut chooser = chooser(&choice, top, &places);
+        let mut chooser = chooser(&choice, top, above, &places);
         let mut look = look(&mut chooser, (End::Read, choice.links, false), &mut remarks, watch);
         let mut source = match up {
             true => Side::here(&places, &mut look)?,
@@ -184,7 +199,9 @@ impl Planner {
             Err(error) => return Err(error),
         };
         let places = TreePlaces::of(root.place(""));
-        let mut chooser = chooser(&choice, "", &places);
+        let (path, name) = (whole_path(&local), remote.map(ToString::to_string).unwrap_or_default());
+        let above = if up { Above { read: path, changed: name } } else { Above { read: name, changed: path } };
+        let mut chooser = chooser(&choice, "", above, &places);
         let (end_here, end_there) = if up { (End::Read, End::Changed) } else { (End::Changed, End::Read) };
         let here = match is_missing {
             true => Side::missing(),
@@ -375,6 +392,20 @@ impl Tops {
         let (here, there) = beneath(&self.names, name)?;
         Ok((self.places.elsewhere(name).unwrap_or(here), there))
     }
+}
+
+/// Returns the path from the root, as it is written: links in it are not looked at.
+fn whole_path(path: &Path) -> String {
+    let whole = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let mut parts = Vec::new();
+    for component in whole.components() {
+        match component {
+            Component::Normal(part) => parts.push(part.to_string_lossy()),
+            Component::ParentDir => drop(parts.pop()),
+            Component::RootDir | Component::CurDir | Component::Prefix(_) => {}
+        }
+    }
+    parts.join("/")
 }
 
 /// Returns the last part of a path; nothing where there is none that is a name.

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use ferry_wire::{EntryKind, FileMeta, Name};
 
 use crate::{
-    choose::{Choice, Chooser},
+    choose::{Above, Choice, Chooser, Ruling},
     client::Client,
     error::Error,
     tree::{Found, RemoteTree, ancestors, below, is_within},
@@ -52,19 +52,28 @@ impl Removal {
             (Portion::Whole, Some(directory)) => directory.last(),
             _ => "",
         };
-        let mut chooser = Chooser::new(choice, top, Box::new(|_, _| Ok(None)));
+        let itself = directory.filter(|_| extent == Portion::Whole);
+        let place = match itself {
+            Some(directory) => directory.parent().unwrap_or_default(),
+            None => directory.map_or("", Name::as_str),
+        };
+        let mut chooser = Chooser::new(choice, top, Above::both(place), Box::new(|_, _| Ok(None)));
+        let is_named = |name: &str| choice.only.as_ref().is_none_or(|only| only.names_itself(name));
         let mut left = HashSet::new();
         let mut sift = |name: &Name, is_directory: bool| {
-            let is_taken = below(directory, name.clone())
-                .is_some_and(|below| !chooser.ruling(below.as_str(), is_directory).protected);
+            let is_taken = below(directory, name.clone()).is_some_and(|below| {
+                // The directory that it is in is deleted as well.
+                let perishes = below.parent().map_or(itself.is_some(), is_named);
+                let Ruling { protected, firmly, .. } = chooser.ruling(below.as_str(), is_directory);
+                !(if perishes { firmly } else { protected })
+            });
             if !is_taken {
                 left.insert(name.clone());
             }
             is_taken
         };
         let tree = client.tree_sifted(directory, false, &mut sift, &mut |_| {})?;
-        let itself = directory.filter(|_| extent == Portion::Whole);
-        let is_chosen = itself.is_none_or(|name| choice.takes_name(name.last(), true));
+        let is_chosen = itself.is_none_or(|name| choice.takes_name(place, name.last(), true));
         Ok(if is_chosen { Removal::from(tree, (directory, itself), left, choice) } else { Removal::default() })
     }
 

@@ -6,7 +6,7 @@ use ferry_wire::{Code, EntryKind, FileMeta, Name, Time};
 
 use super::{Looking, Remarks};
 use crate::{
-    choose::{self, Choice, Chooser, Links, MAX_RULES_BYTES},
+    choose::{self, Above, Choice, Chooser, Links, MAX_RULES_BYTES},
     client::Client,
     conversation::requests::Stat,
     error::Error,
@@ -75,9 +75,10 @@ impl Side {
         let is_at_or_beneath = |other: &Name| {
             other.as_str().strip_prefix(name.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         };
-        let Left { names, protected, holding } = &self.left;
-        let unknown = self.opaque.iter().chain(&self.holding).chain(names).chain(protected).chain(holding);
-        !unknown.into_iter().any(is_at_or_beneath)
+        let Left { names, protected, firmly, holding } = &self.left;
+        let beneath = firmly.iter().filter(|other| *other != name);
+        let unknown = self.opaque.iter().chain(&self.holding).chain(names).chain(beneath).chain(holding);
+        !protected.contains(name) && !unknown.into_iter().any(is_at_or_beneath)
     }
 
     /// Looks through the local tree of `places`.
@@ -180,9 +181,9 @@ pub(super) struct Look<'a, 'c> {
     pub(super) watch: &'a mut dyn FnMut(Looking),
 }
 
-/// Returns who decides by `choice` on what is beneath a tree that is called `top`, with the rules of the local directories
-/// of `places`.
-pub(super) fn chooser<'a>(choice: &'a Choice, top: &'a str, places: &TreePlaces) -> Chooser<'a> {
+/// Returns who decides by `choice` on what is beneath a tree that is called `top` and is at the paths `above`, with the rules
+/// of the local directories of `places`.
+pub(super) fn chooser<'a>(choice: &'a Choice, top: &'a str, above: Above, places: &TreePlaces) -> Chooser<'a> {
     let places = places.clone();
     let open = move |directory: &str, file: &str| {
         let path = places.directory(Name::new(directory).ok().as_ref()).beneath(file);
@@ -190,5 +191,5 @@ pub(super) fn chooser<'a>(choice: &'a Choice, top: &'a str, places: &TreePlaces)
         let text = bytes.map(|bytes| choose::rules_text(&path, bytes)).transpose()?;
         Ok(text.map(|text| (path.to_path_buf(), text)))
     };
-    Chooser::new(choice, top, Box::new(open))
+    Chooser::new(choice, top, above, Box::new(open))
 }

@@ -20,8 +20,11 @@ pub(crate) enum End {
 pub(crate) struct Left {
     /// Things that are not looked at, and what is beneath them.
     pub(crate) names: HashSet<Name>,
-    /// Things that are looked at and not deleted, and neither is what is beneath them.
+    /// Things that are looked at and not deleted, and neither is what is beneath them, where the directory that they are in
+    /// stays.
     pub(crate) protected: HashSet<Name>,
+    /// The same, where that directory is deleted: perishable rules say nothing then.
+    pub(crate) firmly: HashSet<Name>,
     /// Directories with something in them that is left out and has no valid name.
     pub(crate) holding: HashSet<Name>,
 }
@@ -29,15 +32,17 @@ pub(crate) struct Left {
 impl Left {
     /// Decides whether something is looked at, and notes what is left out.
     pub(crate) fn sift(&mut self, chooser: &mut Chooser<'_>, end: End, name: &Name, is_directory: bool) -> bool {
-        let Ruling { hidden, protected } = chooser.ruling(name.as_str(), is_directory);
+        let Ruling { hidden, protected, firmly } = chooser.ruling(name.as_str(), is_directory);
         let is_left = match end {
             End::Read => hidden,
-            End::Changed => hidden && protected,
+            // What goes with its directory, or stays with it, has to be known.
+            End::Changed => hidden && protected && firmly,
         };
         if is_left {
             self.names.insert(name.clone());
-        } else if end == End::Changed && protected {
-            self.protected.insert(name.clone());
+        } else if end == End::Changed {
+            self.protected.extend(protected.then(|| name.clone()));
+            self.firmly.extend(firmly.then(|| name.clone()));
         }
         !is_left
     }

@@ -235,7 +235,7 @@ mod tests {
     }
 
     fn walk_by(root: impl Into<LocalPath>, choice: &Choice, links: Links) -> Result<LocalTree, Error> {
-        let mut chooser = Chooser::without_files(choice);
+        let mut chooser = Chooser::without_files(choice, "");
         let walk = Walk { chooser: &mut chooser, end: End::Read, links, watch: &mut |_| {} };
         LocalTree::walk(TreePlaces::of(root.into().hold()?.place("")), walk)
     }

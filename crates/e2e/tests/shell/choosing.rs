@@ -180,6 +180,40 @@ fn a_listing_shows_what_is_in_a_list() {
 }
 
 #[test]
+fn rules_are_about_paths_or_perish_for_every_command() {
+    let place = Place::new();
+    for name in ["top/d/sub/a", "top/d/sub/b", "top/d/c.o", "top/a"] {
+        place.server.write(name, b"there");
+    }
+    place.write("paths", b"-/ d/sub/a\n-/ /top/a\n");
+    let beneath = ["top/d/c.o", "top/d/sub/b"];
+    place.run("GET -r --filter paths top").fine();
+    assert_eq!(files(place.local("top")), ["d/c.o", "d/sub/b"]);
+    place.run("CD top/d/sub; GET --filter paths *; LS --filter paths").fine();
+    assert_eq!(files(place.local("")), ["b", "paths", "top/d/c.o", "top/d/sub/b"]);
+    assert_eq!(
+        place.run("CD top/d/sub; LS --filter paths; LS --filter paths ../**").fine(),
+        "b\n/top/d/c.o\n/top/d/sub/\nb\n"
+    );
+    place.write("d/sub/a", b"here");
+    place.write("d/sub/z", b"here");
+    place.run("PUT -r --filter paths d -> here").fine();
+    assert_eq!(files(place.server.path("here")), ["sub/z"]);
+    place.run("RM -r --filter paths top").fine();
+    assert_eq!(files(place.server.path("top")), ["a", "d/sub/a"]);
+    for name in beneath {
+        place.server.write(name, b"there");
+    }
+    // What perishes goes with the directory that is deleted, and not alone.
+    place.write("perishing", b"-p *.o\n");
+    place.run("RM --filter perishing top/d/c.o; RM -r --filter perishing top/a").fine();
+    assert!(place.server.path("top/d/c.o").exists());
+    place.server.write("top/a", b"there");
+    place.run("RM -r --filter perishing top/d").fine();
+    assert_eq!(files(place.server.path("top")), ["a"]);
+}
+
+#[test]
 fn options_about_local_directories_are_refused_where_there_is_none() {
     let place = Place::new();
     place.server.write("a", b"there");

@@ -59,11 +59,33 @@ impl Place {
         self.directory.path().join("client").join(name)
     }
 
+    /// The home directory of whoever runs ferry, which need not be there.
+    pub(crate) fn home(&self) -> PathBuf {
+        self.directory.path().join("home")
+    }
+
     /// Writes a file of the client directory, and the directories above it.
     pub(crate) fn write(&self, name: impl AsRef<Path>, bytes: &[u8]) {
         let path = self.local(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, bytes).unwrap();
+    }
+
+    /// Where `name` is in the directory of configurations.
+    pub(crate) fn config(&self, name: &str) -> PathBuf {
+        self.directory.path().join("config").join(name)
+    }
+
+    /// The program, in a directory and with a home of its own.
+    pub(crate) fn ferry(&self) -> Command {
+        let mut command = Command::new(ferry());
+        command
+            .current_dir(self.directory.path())
+            .env("HOME", self.home())
+            .env("XDG_CONFIG_HOME", self.config(""))
+            .env("XDG_STATE_HOME", self.directory.path().join("state"))
+            .env("SHELL", "/bin/sh");
+        command
     }
 
     /// Opens the server and runs `commands`, which `;` parts.
@@ -76,13 +98,10 @@ impl Place {
     #[track_caller]
     pub(crate) fn run_with(&self, arguments: &[&str], commands: &str, input: &[u8]) -> Ran {
         let script = format!("OPEN {}; {commands}", self.server.address().port());
-        let mut child = Command::new(ferry())
+        let mut child = self
+            .ferry()
             .args(arguments)
             .args(["-c", &script])
-            .current_dir(self.directory.path())
-            .env("XDG_CONFIG_HOME", self.directory.path().join("config"))
-            .env("XDG_STATE_HOME", self.directory.path().join("state"))
-            .env("SHELL", "/bin/sh")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -65,31 +65,85 @@ fn pattern(random: &mut Random) -> String {
     pattern
 }
 
+/// A pattern of a rule about whole paths. `{from}` and `{to}` stand for the trees, whose last components are one and two; all
+/// else above the trees is not the same for both programs.
+fn path_pattern(random: &mut Random) -> String {
+    let pattern = pattern(random);
+    let below = pattern.trim_start_matches('/');
+    let tops: &[&str] = match below.trim_start_matches('*').contains("**") {
+        true => &["{from}/", "{to}/"],
+        false => &["{from}/", "{to}/", "one/", "two/", ""],
+    };
+    format!("{}{below}", one_of(random, tops))
+}
+
 /// A line of a file of rules. Rules of one end alone are only for those that have no rules of directories.
 fn rule(random: &mut Random, of_one_end: bool) -> String {
-    let kinds = ["-", "-", "-", "+", "+", "-!", "H", "S", "P", "R", "-s", "-r", "exclude", "include,!", "-x"];
-    let kind = one_of(random, &kinds[..if of_one_end { kinds.len() } else { 6 }]);
-    format!("{kind} {}", pattern(random))
+    let kinds = [
+        "-",
+        "-",
+        "-",
+        "+",
+        "+",
+        "-!",
+        "-p",
+        "-p",
+        "+p",
+        "-/",
+        "+/",
+        "-/p",
+        "-!/",
+        "-C",
+        "-Cp",
+        "H",
+        "S",
+        "P",
+        "R",
+        "-s",
+        "-r",
+        "exclude",
+        "include,!",
+        "-x",
+        "P,p",
+        "H/",
+        "P/",
+        "-Cs",
+        "-Cr",
+        "-rp",
+        "R,p/",
+    ];
+    let kind = one_of(random, &kinds[..if of_one_end { kinds.len() } else { 15 }]);
+    match kind {
+        of_cvs if of_cvs.contains('C') => of_cvs.to_owned(),
+        of_paths if of_paths.contains('/') => format!("{of_paths} {}", path_pattern(random)),
+        _ => format!("{kind} {}", pattern(random)),
+    }
 }
 
 /// A rule that names a file of more rules, and what is in that. In words no pattern has a space.
-fn merged(random: &mut Random, file: &str, of_one_end: bool) -> (String, String) {
-    let kinds = ["", "-", "+", "w", "w-", "C", "e", "s", "r", "sr", "s-", "wr", "Cs"];
-    let modifiers = one_of(random, &kinds[..if of_one_end { kinds.len() } else { 7 }]);
+fn merged(random: &mut Random, of_one_end: bool) -> (String, String) {
+    let kinds = [
+        "", "-", "+", "w", "w-", "C", "e", "p", "p-", "Cp", "/", "/p+", "w/", "s", "r", "sr", "s-", "wr", "Cs", "rp",
+        "s/",
+    ];
+    let modifiers = one_of(random, &kinds[..if of_one_end { kinds.len() } else { 13 }]);
     let (words, bare) = (modifiers.contains(['w', 'C']), modifiers.contains(['-', '+', 'C']));
     let mut content = String::new();
     for _ in 0..=random.below(3) {
-        let pattern = pattern(random);
+        let of_paths = modifiers.contains('/') || !bare && once_in(random, 4);
+        let pattern = if of_paths { path_pattern(random) } else { pattern(random) };
         let pattern = if words { pattern.replace(' ', "?") } else { pattern };
         // Whatever its manual says, rsync takes no space after a prefix among words.
-        let prefix = match (bare, words) {
-            (true, _) => "",
-            (_, true) => one_of(random, &["-_", "+_", "-!_"]),
-            _ => one_of(random, &["- ", "+ ", "-! "]),
+        let prefix = match (bare, words, of_paths) {
+            (true, ..) => "",
+            (_, true, true) => one_of(random, &["-/_", "+/_", "-p/_"]),
+            (_, true, false) => one_of(random, &["-_", "+_", "-!_", "-p_"]),
+            (.., true) => one_of(random, &["-/ ", "+/ ", "-!/ "]),
+            _ => one_of(random, &["- ", "+ ", "-! ", "-p "]),
         };
         content += &format!("{prefix}{pattern}{}", if words && once_in(random, 2) { ' ' } else { '\n' });
     }
-    (format!(".{modifiers} {file}"), content)
+    (format!(".{modifiers} {{more}}"), content)
 }
 
 /// A tree, beside which `like` another one stands: what has one name is of one kind.
@@ -168,19 +222,31 @@ fn both(place: &Place, seed: u64) -> (Tree, Tree, String) {
     let source = random_tree(&mut random, components, kinds, None);
     let target = random_tree(&mut random, components, kinds, Some(&source));
     let mut rules: Vec<String> = (0..random.below(6)).map(|_| rule(&mut random, !with_files)).collect();
-    let more = place.local(format!("{seed}-more"));
+    // To rsync, all rules -C have the modifiers of the first one.
+    let mut of_cvs = 0;
+    rules.retain(|rule| {
+        of_cvs += usize::from(rule.starts_with("-C"));
+        !rule.starts_with("-C") || of_cvs == 1
+    });
+    let mut more = String::new();
     if once_in(&mut random, 2) {
-        let (line, content) = merged(&mut random, &more.display().to_string(), !with_files);
-        place.write(format!("{seed}-more"), content.as_bytes());
+        let (line, content) = merged(&mut random, !with_files);
+        more = content;
         let at = usize::try_from(random.below(rules.len() as u64 + 1)).unwrap();
         rules.insert(at, line);
     }
     let excluded = once_in(&mut random, 2).then(|| pattern(&mut random));
     let limit = once_in(&mut random, 3).then(|| random.below(20));
     let own = if with_files { ignore_files(&mut random, &source) } else { BTreeMap::new() };
+    // Named by a rule, such files may have modifiers.
+    let by_rule = (with_files && once_in(&mut random, 2)).then(|| one_of(&mut random, &[":", ":p", ":n", ":np"]));
+    rules.extend(by_rule.map(|kind| format!("{kind} .ferryignore")));
 
-    let (here, there) = (place.local(format!("{seed}")), place.server.path(&seed.to_string()));
-    let by_rsync = [place.local(format!("{seed}-from")), place.local(format!("{seed}-to"))];
+    let (local, remote) = if down { ("two", "one") } else { ("one", "two") };
+    let (here, there) = (format!("{seed}/{local}"), format!("{seed}/{remote}"));
+    let (names, top) = ([here.clone(), there.clone()], place.local(format!("{seed}-rsync")));
+    let (here, there) = (place.local(here), place.server.path(&there));
+    let by_rsync = [top.join("one"), top.join("two")];
     let (from, to) = if down { (&there, &here) } else { (&here, &there) };
     for (root, plan) in [(from, &source), (to, &target), (&by_rsync[0], &source), (&by_rsync[1], &target)] {
         make(root, plan);
@@ -199,16 +265,30 @@ fn both(place: &Place, seed: u64) -> (Tree, Tree, String) {
             fs::write(by_rsync[1].join(directory).join(".ferryignore"), lines).unwrap();
         }
     }
-    place.write(format!("{seed}-rules"), (rules.join("\n") + "\n").as_bytes());
+    // Whole paths are those of the local directory, and those of the server from its root.
+    let shown = |path: &Path| path.display().to_string();
+    let paths = if down { [format!("/{}", names[1]), shown(&here)] } else { [shown(&here), format!("/{}", names[1])] };
+    let write = |program: &str, [from, to]: [String; 2]| {
+        let path = |name: &str| place.local(format!("{seed}-{name}-{program}")).display().to_string();
+        let filled = |text: &str| text.replace("{from}", &from).replace("{to}", &to).replace("{more}", &path("more"));
+        place.write(path("more"), filled(&more).as_bytes());
+        place.write(path("rules"), (filled(&rules.join("\n")) + "\n").as_bytes());
+        path("rules")
+    };
+    let rules_of = [write("ferry", paths), write("rsync", by_rsync.each_ref().map(|path| shown(path)))];
 
     let mut rsync = Command::new("rsync");
     rsync.args(["-rt", "--delete"]).args(excluded.iter().map(|text| format!("--exclude={text}")));
-    rsync.arg(format!("--filter=. {}", place.local(format!("{seed}-rules")).display()));
+    rsync.env("HOME", place.home()).env_remove("CVSIGNORE");
+    if with_files {
+        rsync.arg("--filter=- .ferryignore");
+    }
+    rsync.arg(format!("--filter=. {}", rules_of[1]));
     let mut options = "--delete --max-delete 1000".to_owned();
     options += &excluded.iter().map(|text| format!(" --exclude '{text}'")).collect::<String>();
-    options += &format!(" --filter {seed}-rules");
-    if with_files {
-        rsync.args(["--filter=- .ferryignore", "--filter=: .ferryignore"]);
+    options += &format!(" --filter {}", rules_of[0]);
+    if with_files && by_rule.is_none() {
+        rsync.arg("--filter=: .ferryignore");
         options += " -F";
     }
     if update {
@@ -222,17 +302,16 @@ fn both(place: &Place, seed: u64) -> (Tree, Tree, String) {
     let slashed = |path: &PathBuf| format!("{}/", path.display());
     let output = rsync.arg(slashed(&by_rsync[0])).arg(slashed(&by_rsync[1])).output().unwrap();
     assert!(output.status.success(), "{seed}: {rsync:?}: {}", String::from_utf8_lossy(&output.stderr));
-    let command = format!("SYNC {options} {} {seed}", if down { "-d" } else { "-u" });
+    let (read, changed) = if down { (&names[1], &names[0]) } else { (&names[0], &names[1]) };
+    let command = format!("SYNC {options} {} {read} {changed}", if down { "-d" } else { "-u" });
     let ran = place.run(&command);
-    let content = fs::read_to_string(&more).unwrap_or_default();
     let story = format!(
-        "{command}\n{rules:#?}\nmore: {content:?}\nown: {own:#?}\nfrom {source:?}\nto {target:?}\n{}{}",
+        "{command}\n{rules:#?}\nmore: {more:?}\nown: {own:#?}\nfrom {source:?}\nto {target:?}\n{}{}",
         ran.said, ran.complaints
     );
     assert_eq!(ran.status, 0, "{story}");
     let trees = (tree(to), tree(&by_rsync[1]), story);
-    let _ = fs::remove_file(&more);
-    for path in [&here, &there, &by_rsync[0], &by_rsync[1]] {
+    for path in [&here, &there, &top] {
         fs::remove_dir_all(path).unwrap();
     }
     trees
@@ -245,6 +324,8 @@ fn a_filtered_synchronisation_moves_and_deletes_what_rsync_would() {
     }
     let rounds: u64 = env::var("FERRY_FILTER_SEEDS").map_or(20, |text| text.parse().expect("a number"));
     let (place, first) = (Place::new(), seed());
+    fs::create_dir(place.home()).unwrap();
+    fs::write(place.home().join(".cvsignore"), "foo [ab].?\n").unwrap();
     let mut moved = 0;
     for seed in (0..rounds).map(|round| first.wrapping_add(round)) {
         let (ours, theirs, story) = both(&place, seed);

@@ -249,18 +249,17 @@ impl Session {
             Some(kind) => Some(kind),
             None => self.look(VERB, Some(name))?,
         };
+        let takes_name = |is_directory| choice.takes_name(name.parent().unwrap_or_default(), name.last(), is_directory);
         match kind {
             Some(EntryKind::File(FileMeta { size, mtime, .. })) => {
-                let is_chosen = !listed && choice.takes_name(name.last(), false) && choice.takes_file(size, mtime);
+                let is_chosen = !listed && takes_name(false) && choice.takes_file(size, mtime);
                 Ok(is_chosen.then_some(How::File(size)))
             }
             Some(EntryKind::Directory(_)) if removal.recursive => {
                 let portion = if listed { Portion::Content } else { Portion::Whole };
                 self.look_beneath(Some(name), portion, choice, failures).map(Some)
             }
-            Some(EntryKind::Directory(_)) if removal.empty => {
-                Ok(choice.takes_name(name.last(), true).then_some(How::Directory))
-            }
+            Some(EntryKind::Directory(_)) if removal.empty => Ok(takes_name(true).then_some(How::Directory)),
             Some(EntryKind::Directory(_)) => {
                 let quoted = words::quote(&shown);
                 let message = format!(

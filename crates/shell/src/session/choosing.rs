@@ -30,6 +30,8 @@ impl Session {
             ..Choice::default()
         };
         let filter = &mut choice.filter;
+        let home = std::env::home_dir().filter(|home| !home.as_os_str().is_empty());
+        filter.set_cvs_ignores(home.map(|home| home.join(".cvsignore")), std::env::var_os("CVSIGNORE"));
         for rule in &rules.0 {
             let wrong =
                 |option: &str, text: &str, why| Failed::usage(format!("{verb}: {option} {}: {why}", escaped(text)));

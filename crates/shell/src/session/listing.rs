@@ -187,7 +187,8 @@ impl Session {
         let top = |name: &Name| name.as_str().split('/').next().is_some_and(|top| there.contains(top));
         let missing = listed(choice).filter(|name| !top(name)).cloned().collect::<Vec<_>>();
         self.tell_absent(VERB, Exit::NotFound, &missing, failures);
-        entries.retain(|Entry { name, kind }| takes(choice, name.as_str(), kind));
+        let place = directory.map_or("", Name::as_str);
+        entries.retain(|Entry { name, kind }| takes(choice, (place, name.as_str()), kind));
         if several {
             let shown = self.shown(directory);
             self.output.answer(format_args!("{shown}:"), || {
@@ -221,11 +222,11 @@ impl Session {
         let matched: Vec<&Name> =
             matched.iter().filter(|one| one.matched).filter_map(|one| one.name.as_ref()).collect();
         let current = self.remote.clone();
-        let shown: HashSet<&str> = matched.iter().map(|name| below(current.as_ref(), name)).collect();
+        let shown: HashSet<&str> = matched.iter().map(|name| below(current.as_ref(), name).1).collect();
         if matched.is_empty() {
             return Ok(());
         }
-        let is_elsewhere = |name: &&Name| below(current.as_ref(), name).len() == name.as_str().len();
+        let is_elsewhere = |name: &&Name| below(current.as_ref(), name).0.is_empty();
         let base = current.as_ref().filter(|_| !matched.iter().all(is_elsewhere));
         let mut missing = Vec::new();
         for name in listed(choice).filter(|name| !shown.contains(name.as_str())) {
@@ -311,19 +312,20 @@ fn no_directory(shown: &str) -> Failed {
     Failed::of(Exit::Refused, message).about(shown)
 }
 
-/// Returns whether something is shown.
-fn takes(choice: &Choice, name: &str, kind: &EntryKind) -> bool {
+/// Returns whether something is shown, which has this name beneath this directory.
+fn takes(choice: &Choice, (place, name): (&str, &str), kind: &EntryKind) -> bool {
     let is_within_limits = match kind {
         EntryKind::Directory(_) => true,
         EntryKind::File(FileMeta { size, mtime, .. }) => choice.takes_file(*size, *mtime),
     };
-    is_within_limits && choice.takes_name(name, matches!(kind, EntryKind::Directory(_)))
+    is_within_limits && choice.takes_name(place, name, matches!(kind, EntryKind::Directory(_)))
 }
 
-/// Returns the part of `name` that is below the current directory; all of it where it is elsewhere.
-fn below<'n>(current: Option<&Name>, name: &'n Name) -> &'n str {
-    let below = current.and_then(|current| name.as_str().strip_prefix(current.as_str())?.strip_prefix('/'));
-    below.unwrap_or(name.as_str())
+/// Returns the current directory and the part of `name` that is below it; the root and all of it where it is elsewhere.
+fn below<'n>(current: Option<&'n Name>, name: &'n Name) -> (&'n str, &'n str) {
+    let below =
+        |current: &'n Name| Some((current.as_str(), name.as_str().strip_prefix(current.as_str())?.strip_prefix('/')?));
+    current.and_then(below).unwrap_or(("", name.as_str()))
 }
 
 /// [`None`] for what has gone meanwhile.
