@@ -42,6 +42,7 @@ use std::{
     time::Duration,
 };
 
+use clap::error::ErrorKind;
 use ferry_client::{Cancel, IfAbsent, Options, RateLimit, Settings};
 
 use args::{Action, Args};
@@ -66,7 +67,13 @@ fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
     let args = match Args::read(arguments.iter().cloned()) {
         Ok(args) => args,
-        Err(error) => return told(&error, one_shot::asks_for_events(&arguments)).into(),
+        Err(error) => {
+            let json = one_shot::asks_for_events(&arguments);
+            return match alias_in(&arguments).filter(|_| error.kind() == ErrorKind::InvalidSubcommand) {
+                Some(failed) => complained(&failed, json),
+                None => told(&error, json).into(),
+            };
+        }
     };
     match &args.action {
         Some(Action::Config) => return print(&config::described(args.config.as_deref())),
@@ -82,12 +89,20 @@ fn main() -> ExitCode {
     }
     match prepare(&args) {
         Ok(shell) => shell.run(&args).into(),
-        Err(failed) => {
-            let format = if args.json { Format::Json } else { Format::Text };
-            Output::new(Level::Normal, format).complain(&failed);
-            failed.exit.into()
-        }
+        Err(failed) => complained(&failed, args.json),
     }
+}
+
+fn complained(failed: &Failed, json: bool) -> ExitCode {
+    let format = if json { Format::Json } else { Format::Text };
+    Output::new(Level::Normal, format).complain(failed);
+    failed.exit.into()
+}
+
+/// Returns what to say where an alias of the usual configuration stands in the place of a subcommand.
+fn alias_in(arguments: &[OsString]) -> Option<Failed> {
+    let aliases = config::load(None).ok()?.aliases;
+    one_shot::alias(arguments.get(1)?.to_str()?, &aliases).map(Failed::usage)
 }
 
 /// Prints what was asked for as it is.
@@ -235,7 +250,10 @@ impl Shell {
             Ok(_) => self.session.execute(Command::Open(Open::of(host))),
             Err(failed) if host.contains(':') || host.starts_with(|c: char| c.is_ascii_digit()) => Err(failed),
             // It may as well have been meant as a subcommand.
-            Err(_) => Err(Failed::usage(one_shot::unknown(host))),
+            Err(_) => {
+                let alias = one_shot::alias(host, &self.session.aliases);
+                Err(Failed::usage(alias.unwrap_or_else(|| one_shot::unknown(host))))
+            }
         };
         opened.map(drop).map_err(|failed| {
             self.session.output.complain(&failed);
@@ -376,6 +394,7 @@ impl Shell {
             remote: self.session.remote.clone(),
             local: self.session.local.clone(),
             bookmarks: self.session.bookmarks.keys().cloned().collect(),
+            aliases: self.session.aliases.clone(),
             colours: false,
         }
     }

@@ -6,7 +6,7 @@ use clap::{Arg, ArgMatches, ValueHint};
 use ferry_wire::escaped;
 
 use super::{
-    command::{self, Command, Put, Target, lookup},
+    command::{self, Aliases, Command, Put, Target, lookup},
     words::Word,
 };
 
@@ -49,6 +49,12 @@ pub(crate) fn unknown(word: &str) -> String {
         Some(name) => format!("{begin}; did you mean ferry {name}?"),
         None => format!("{begin}; ferry --help lists the subcommands"),
     }
+}
+
+/// Returns what to say of a word that is an alias of `aliases`, where a subcommand or a server should stand.
+pub(crate) fn alias(word: &str, aliases: &Aliases) -> Option<String> {
+    let (meaning, word) = (escaped(aliases.meaning(word)?), escaped(word));
+    Some(format!("'{word}' is an alias of the shell, for {meaning}: ferry HOST -c '{word} ...' uses it"))
 }
 
 impl OneShot {

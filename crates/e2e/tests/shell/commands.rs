@@ -469,6 +469,15 @@ fn aliases_stand_for_the_beginning_of_a_command() {
     let help = run("HELP l").fine();
     assert!(help.starts_with("l stands for LS -l\nLS ["), "{help}");
     run("'l' d").failed(2, "unknown command");
+    // A subcommand is none, and says so.
+    let usual = place.config("ferry/config.toml");
+    fs::create_dir_all(usual.parent().unwrap()).unwrap();
+    fs::copy(&file, &usual).unwrap();
+    let why = "'L' is an alias of the shell, for LS -l: ferry HOST -c 'L ...' uses it\n";
+    for arguments in [&["L"][..], &["L", "12000", "d"]] {
+        let output = place.ferry().args(arguments).output().unwrap();
+        assert_eq!((output.status.code(), &*String::from_utf8_lossy(&output.stderr)), (Some(2), why), "{arguments:?}");
+    }
     fs::write(&file, "retry = 1\n[aliases]\nup = 'SYNC -u'\nrm = 'RM -r'\n").unwrap();
     run("LS").failed(2, "aliases.toml:4: rm: this is a command of ferry already");
 }

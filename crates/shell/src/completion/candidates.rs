@@ -6,7 +6,7 @@ use clap::{Arg, ValueHint};
 
 use super::lister::ListedItem;
 use crate::{
-    command::lookup,
+    command::{Aliases, lookup},
     words::{self, Unclosed, Word},
 };
 
@@ -29,6 +29,9 @@ pub(super) trait Places {
 
     /// Returns hosts that were opened before, and bookmarks.
     fn hosts(&self) -> Vec<String>;
+
+    /// Returns the words of the configuration for the beginnings of commands.
+    fn aliases(&self) -> &Aliases;
 }
 
 /// Returns completions of the end of `before`, the line as far as the cursor, and where that end begins.
@@ -78,14 +81,17 @@ fn last_word<'a>(command: &str, whole: &'a [Word], open: Option<Unclosed>) -> Pa
 
 fn complete(partial: &Partial<'_>, places: &dyn Places) -> (usize, Vec<Candidate>) {
     let text = partial.text;
-    let Some((verb, arguments)) = partial.before.split_first() else { return (partial.start, verbs(text)) };
+    let Some((verb, arguments)) = partial.before.split_first() else { return (partial.start, verbs(text, places)) };
+    if let Some(whole) = meant_by(verb, arguments, places.aliases()) {
+        return complete(&Partial { before: &whole, ..*partial }, places);
+    }
     let Some(command) = lookup::find(&verb.text) else { return (partial.start, Vec::new()) };
     let expected = expected(command, arguments);
     let found = match expected {
         _ if partial.may_be_option() && options(command, text).next().is_some() => plain(options(command, text)),
         None => Vec::new(),
         Some(argument) => match hint(command, argument, arguments) {
-            (ValueHint::CommandName, _) => verbs(text),
+            (ValueHint::CommandName, _) => verbs(text, places),
             (ValueHint::Hostname, _) => plain(places.hosts().into_iter().filter(|host| host.starts_with(text))),
             (ValueHint::AnyPath | ValueHint::FilePath, _) => in_directory(partial, false, |name| places.local(name)),
             (ValueHint::DirPath, _) => in_directory(partial, true, |name| places.local(name)),
@@ -95,6 +101,14 @@ fn complete(partial: &Partial<'_>, places: &dyn Places) -> (usize, Vec<Candidate
         },
     };
     (partial.start, found)
+}
+
+/// Returns the words that `verb` and what follows it stand for, where it is an alias. What an alias stands for is none.
+fn meant_by(verb: &Word, arguments: &[Word], aliases: &Aliases) -> Option<Vec<Word>> {
+    let text = aliases.meaning(&verb.text).filter(|_| !verb.quoted)?;
+    let mut whole = words::split(text).ok()?;
+    whole.extend_from_slice(arguments);
+    Some(whole)
 }
 
 /// Returns whether a name of the server comes after the whole words `before`, arguments of `command`; and then, whether
@@ -142,11 +156,14 @@ fn is_downward(word: &Word) -> bool {
 }
 
 /// Returns commands in the case of letters that was begun with; other words for them only where none begins so.
-fn verbs(text: &str) -> Vec<Candidate> {
+fn verbs(text: &str, places: &dyn Places) -> Vec<Candidate> {
     let small = text.chars().any(char::is_lowercase);
     let begun = |verb: &&str| verb.get(..text.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(text));
     let shown = |verb: &str| if small { verb.to_owned() } else { verb.to_ascii_uppercase() };
-    let found: Vec<String> = lookup::all().map(clap::Command::get_name).filter(begun).map(shown).collect();
+    let known = lookup::all()
+        .map(|command| -> &str { command.get_name() })
+        .chain(places.aliases().iter().map(|(name, _)| name));
+    let found: Vec<String> = known.filter(begun).map(shown).collect();
     match found.is_empty() {
         true => plain(lookup::aliases().filter(begun).map(shown)),
         false => plain(found.into_iter()),
@@ -244,7 +261,8 @@ impl Style {
 mod tests {
     use super::*;
 
-    struct Fixed;
+    #[derive(Default)]
+    struct Fixed(Aliases);
 
     impl Places for Fixed {
         fn remote(&self, directory: &str) -> Option<Arc<[ListedItem]>> {
@@ -269,11 +287,19 @@ mod tests {
         fn hosts(&self) -> Vec<String> {
             ["12000", "home", "nas.example:12000"].map(str::to_owned).into()
         }
+
+        fn aliases(&self) -> &Aliases {
+            &self.0
+        }
     }
 
     /// The line with each of the candidates in place; the last one alone where that says it.
     fn completed(line: &str) -> Vec<String> {
-        let (start, found) = candidates(line, &Fixed);
+        completed_with(Aliases::default(), line)
+    }
+
+    fn completed_with(aliases: Aliases, line: &str) -> Vec<String> {
+        let (start, found) = candidates(line, &Fixed(aliases));
         found.into_iter().map(|candidate| format!("{}{}", &line[..start], candidate.replacement)).collect()
     }
 
@@ -290,6 +316,26 @@ mod tests {
         assert!(completed("").len() >= 6);
         assert_eq!(completed("FROB a"), [""; 0]);
         assert_eq!(completed("GÜ"), [""; 0]);
+    }
+
+    #[test]
+    fn aliases_and_what_follows_them() {
+        let completed = |line: &str| {
+            let mut aliases = Aliases::default();
+            for (name, text) in [("fetch-all", "GET -r"), ("feed", "PUT"), ("there", "SYNC -d"), ("sh-list", "!ls -l")]
+            {
+                aliases.add(name, text).unwrap();
+            }
+            completed_with(aliases, line)
+        };
+        assert_eq!((completed("fet"), completed("FEE")), (vec!["fetch-all ".to_owned()], vec!["FEED ".to_owned()]));
+        assert_eq!(completed("s"), ["sync ", "stat ", "sum ", "status ", "set ", "sh-list "]);
+        assert_eq!(completed("fetch-all pl"), ["fetch-all plain.txt "]);
+        assert_eq!(completed("ls; FETCH-ALL po"), ["ls; FETCH-ALL poems/"]);
+        assert_eq!(completed("feed ~/m"), ["feed ~/mine ", "feed ~/more/"]);
+        assert_eq!(completed("there po"), ["there poems/"]);
+        assert_eq!(completed("help fee"), ["help feed "]);
+        assert_eq!((completed("sh-list p"), completed("'feed' ~/m")), (vec![], vec![]));
     }
 
     #[test]
@@ -376,7 +422,7 @@ mod tests {
             "\u{a0}GET\u{a0}po",
         ] {
             for (end, _) in line.char_indices().chain([(line.len(), ' ')]) {
-                let (start, found) = candidates(&line[..end], &Fixed);
+                let (start, found) = candidates(&line[..end], &Fixed::default());
                 assert!(line.is_char_boundary(start) && start <= end, "{line:?} {end} {found:?}");
             }
         }

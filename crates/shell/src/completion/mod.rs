@@ -20,7 +20,10 @@ use rustyline::{
     validate::Validator,
 };
 
-use super::{command::lookup, paths, words};
+use super::{
+    command::{Aliases, lookup},
+    paths, words,
+};
 pub(crate) use candidates::awaits_name;
 use candidates::{Places, candidates};
 use lister::Lister;
@@ -48,6 +51,8 @@ pub(crate) struct Situation {
     pub(crate) local: PathBuf,
     /// Names for addresses.
     pub(crate) bookmarks: Vec<String>,
+    /// Words for the beginnings of commands.
+    pub(crate) aliases: Aliases,
     /// Colours tell hints from what was typed.
     pub(crate) colours: bool,
 }
@@ -127,6 +132,10 @@ impl Places for Here<'_> {
             None => self.assistant.situation.local.join(directory),
         };
         self.assistant.disk.items(&path, self.time_left())
+    }
+
+    fn aliases(&self) -> &Aliases {
+        &self.assistant.situation.aliases
     }
 
     fn hosts(&self) -> Vec<String> {
