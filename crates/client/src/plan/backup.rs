@@ -14,7 +14,7 @@ use crate::{
     client::Client,
     error::Error,
     transfer::{Event, Settings},
-    tree::ancestors,
+    tree::{Found, ancestors},
 };
 
 /// The directory of new versions, in that of kept files.
@@ -81,7 +81,7 @@ impl Backup {
         if !self.replaced.contains(name) {
             return Ok(None);
         }
-        let incoming = self.named(&format!("{INCOMING}/{}", self.below(name)))?;
+        let incoming = self.named(&format!("{INCOMING}/{name}"))?;
         Ok(Some(Swap { index, name: name.clone(), incoming, number: 0 }))
     }
 
@@ -117,6 +117,31 @@ impl Backup {
         let top = format!("{}/{INCOMING}", self.directory);
         let is_in = |name: &&Name| name.as_str() == top || name.as_str().starts_with(&format!("{top}/"));
         directories.iter().rev().filter(is_in).cloned().collect()
+    }
+
+    /// Deletes what an earlier run for the same directory has sent and not given its name. Runs for other directories may be
+    /// under way.
+    ///
+    /// # Errors
+    ///
+    /// Fails where a connection is lost.
+    pub(super) fn clear_incoming(&self, client: &mut Client) -> Result<(), Error> {
+        let top = self.named(&format!("{INCOMING}/{}", self.top))?;
+        let left = match client.tree(Some(&top)) {
+            Err(error) if error.code() == Some(Code::NotFound) => return Ok(()),
+            tree => tree?.found,
+        };
+        let (directories, files): (Vec<Found>, Vec<Found>) = left.into_iter().partition(Found::is_directory);
+        let mut above = above(std::slice::from_ref(&top));
+        above.push(top);
+        // A directory stands before what is in it. One that another run needs is not empty, and stays.
+        let mut names: Vec<Name> = files.into_iter().map(|found| found.name).collect();
+        names.extend(directories.into_iter().rev().map(|found| found.name));
+        names.extend(self.incoming(&above));
+        client.delete_all(&names, &mut |index, result| {
+            result.unwrap_or_else(|error| log::info!("{}: {error}", names[index]));
+            Ok(())
+        })
     }
 
     /// Deletes directories, moves files away to where they are kept, and tells `watch` what became of each. Where `watch`

@@ -20,6 +20,10 @@ impl Course<'_> {
         let left: Vec<usize> = (0..files.len()).filter(|index| !is_blocked(&files[*index])).collect();
         self.report.blocked = files.len() - left.len();
         self.report.moved.untried = self.report.blocked;
+        let cleared = self.client.patiently(self.settings, &mut |_| {}, |client| backup.clear_incoming(client));
+        if let Err(error) = cleared {
+            log::info!("new versions that an earlier run has sent may be left: {error}");
+        }
         let mut incoming = Vec::new();
         for batch in left.chunks(BATCH_FILES) {
             if !self.report.moved.failures.is_empty() && !self.settings.keep_going || !self.client.is_connected() {

@@ -276,6 +276,17 @@ fn what_is_replaced_or_deleted_there_is_kept_where_that_was_asked_for() {
     assert_eq!(place.server.read("old/kept/changed.~1~"), b"new");
     assert_eq!(place.server.read("old/kept/changed"), b"old");
     assert_eq!(place.server.read("d/changed"), b"newer");
+    // What a run that was killed has left there goes with the next one, also where nothing is to be moved.
+    for left in ["d/gone/a", "d/changed", "e/other"] {
+        place.server.write(&format!("old/kept/.incoming/{left}"), b"left");
+    }
+    place.run(command).fine();
+    let incoming = tree(&place.server.path("old/kept/.incoming"));
+    assert_eq!(incoming.keys().collect::<Vec<_>>(), [Path::new("e"), Path::new("e/other")]);
+    place.server.write("e/x", b"old");
+    place.write("e/x", b"newer");
+    place.run(&command.replace(" d", " e")).fine();
+    assert!(!place.server.path("old/kept/.incoming").exists() && place.server.read("old/kept/x") == b"old");
 }
 
 #[test]

@@ -95,7 +95,8 @@ pub(crate) enum Command {
     /// changed side has if that is less; up to ten things are deleted where they are at most half of what both sides
     /// have. With --backup-dir, files that are replaced or deleted are kept in that directory of the changed side,
     /// which must be outside of the one that is changed. Before a file of the server is replaced, the new one is sent
-    /// to .incoming there; while the server gives both their names, none has that of the file.
+    /// to .incoming there; while the server gives both their names, none has that of the file. What a run that was
+    /// killed has left in it goes with the next one.
     #[command(after_help = "SYNC photos                             sends what is new in photos\n\
                             SYNC -d -n . backup                     says what it would fetch\n\
                             SYNC -u --delete site www               and deletes what site does not have\n\
