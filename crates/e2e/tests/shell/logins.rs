@@ -1,10 +1,11 @@
 //! Logins of the built program at the built server.
 
-use std::{fs, os::unix::fs::PermissionsExt as _};
+use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 
 use ferry_e2e::{Options, random_bytes};
+use rustix::process::Signal;
 
-use crate::place::Place;
+use crate::{place::Place, terminal::Terminal};
 
 /// Of "password"; the hash is cheap.
 const USERS: &str = r#"
@@ -49,6 +50,28 @@ fn who_logs_in_sees_and_does_what_that_user_may() {
     assert!(!said.contains("LOGIN"), "{said}");
     as_alice("wrong", "LS").failed(4, "cannot log in as alice: the server says: ");
     assert!(!place.server.log().contains("wrong") && !place.server.log().contains("password"));
+}
+
+#[test]
+fn a_terminal_echoes_again_whatever_ends_the_question_for_a_secret() {
+    let directory = tempfile::tempdir().unwrap();
+    let users = directory.path().join("users.toml");
+    fs::write(&users, USERS).unwrap();
+    fs::set_permissions(&users, fs::Permissions::from_mode(0o600)).unwrap();
+    let server = Options::new().arg("--users").arg(&users).start();
+    let script = "stty echo; \"$@\"; echo status $?";
+    for times in [1, 2] {
+        let arguments = ["-c", script, "bash", ferry_e2e::ferry().to_str().unwrap()];
+        let mut terminal = Terminal::run(Path::new("bash"), directory.path(), &arguments, &[]);
+        terminal.expect("ferry> ");
+        terminal.type_line(&format!("OPEN alice@127.0.0.1:{}", server.address().port()));
+        terminal.expect("password of alice at ");
+        terminal.watch_until(|terminal| !terminal.echoes(), "the secret is not shown");
+        terminal.signal_child(Signal::TERM, times);
+        terminal.expect("status 143");
+        assert!(terminal.echoes(), "after {times}");
+        assert_eq!(terminal.end(), 0);
+    }
 }
 
 #[test]

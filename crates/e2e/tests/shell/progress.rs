@@ -206,4 +206,12 @@ fn the_terminal_is_as_it_was_however_a_transfer_ends() {
     client.expect("limit 66 kB/s)");
     client.signal(rustix::process::Signal::TERM);
     assert_eq!(client.end_of_both(), (128 + 15, true));
+
+    // At the prompt, the line editor has the terminal.
+    let directory = tempfile::tempdir().unwrap();
+    let mut client = Terminal::ferry(directory.path(), &[]);
+    client.send("LP");
+    client.watch_until(|terminal| !terminal.takes_lines(), "a line is edited");
+    client.signal(rustix::process::Signal::TERM);
+    assert_eq!(client.end_of_both(), (128 + 15, true));
 }

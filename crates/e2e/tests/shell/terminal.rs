@@ -1,6 +1,6 @@
 //! A program at a terminal of its own.
 
-use std::{path::Path, process::Command};
+use std::{fs, path::Path, process::Command};
 
 use expectrl::{ControlCode, Eof, Expect as _, NBytes, Needle, Session, process::unix::WaitStatus, session::OsSession};
 use ferry_e2e::{HANG_GUARD, ferry, ferryd};
@@ -133,6 +133,18 @@ impl Terminal {
         let process = self.session.get_process().pid();
         let process = rustix::process::Pid::from_raw(process.as_raw()).expect("a process");
         rustix::process::kill_process(process, signal).expect("it runs");
+    }
+
+    /// Sends a signal so many times to the one program that a shell runs there, at once.
+    #[track_caller]
+    pub(crate) fn signal_child(&mut self, signal: rustix::process::Signal, times: usize) {
+        let shell = self.session.get_process().pid();
+        let children = fs::read_to_string(format!("/proc/{shell}/task/{shell}/children")).expect("/proc");
+        let child = rustix::process::Pid::from_raw(children.trim().parse().expect("one child")).expect("a process");
+        for _ in 0..times {
+            // The first one may have ended it.
+            let _ = rustix::process::kill_process(child, signal);
+        }
     }
 
     /// Whether it gives what is typed line by line, as at the beginning.
