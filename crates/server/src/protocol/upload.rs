@@ -429,7 +429,7 @@ impl<H: Handles> Upload<H> {
         let (bytes, time) = (arrived - self.checkpoint.arrived, now.duration_since(self.checkpoint.on));
         let is_due = bytes >= limits.checkpoint_bytes || time >= limits.checkpoint_time;
         if is_due && self.id.is_some() && !self.withholds && !self.is_checkpointing {
-            self.checkpoint = Checkpoint { at: end, arrived, on: now, due: Some(self.body.digest()) };
+            self.checkpoint = Checkpoint { at: end, arrived, on: now, due: Some(self.body.handed_on()) };
         }
         let upload = self.handle.clone();
         operations.upload(self.number, UploadOperation::Write { upload, at, chunk, crc });

@@ -443,6 +443,21 @@ fn who_is_slow_has_checkpoints_too() {
     }
 }
 
+/// The model's store holds a checkpoint against what it was given.
+#[test]
+fn a_checkpoint_promises_no_hole_that_waits() {
+    let mut desk = Desk::new(Pace::Now);
+    let data = Dice::new(1).bytes(100_000);
+    desk.give(format!("RESUME i 170000 - a\nDATA {}\n", data.len()).as_bytes());
+    desk.give(&data);
+    desk.now += Duration::from_secs(15);
+    desk.give(b"HOLE 70000\n");
+    assert_eq!(desk.store.checkpoints, 1);
+    let crc = Crc32::of(&[data, vec![0; 70_000]].concat());
+    desk.give(format!("END {crc}\n").as_bytes());
+    assert!(String::from_utf8_lossy(&desk.output).contains("SAVED 170000 "));
+}
+
 #[test]
 fn a_body_may_be_as_large_as_the_limit_and_no_larger() {
     for (more, code) in [(0, "SAVED"), (1, "FAIL too-large")] {
