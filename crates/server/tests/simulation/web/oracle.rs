@@ -155,7 +155,12 @@ impl WebOracle {
 
     fn piece(&self, what: &What, upload: &Piecemeal) -> Vec<u16> {
         if let Err(code) = self.tree.check_target(&upload.name) {
-            return vec![tus_status(code)];
+            let status = tus_status(code);
+            // Of one that is not known, that may be said first.
+            return match self.aside.get(&upload.id) {
+                None | Some(Aside::Unsure) => vec![status, 404],
+                Some(_) => vec![status],
+            };
         }
         let size = upload.data.0.len() as u64;
         let Some(aside) = self.aside.get(&upload.id).copied() else { return vec![404] };
