@@ -134,10 +134,11 @@ impl Store {
             UploadOperation::Stage(_) => UploadCompletion::Staged(Ok(self.stage(0, false))),
             UploadOperation::Resume(_) if fails => UploadCompletion::Resumed(Err(failure())),
             UploadOperation::Resume(resume) => UploadCompletion::Resumed(Ok(match resume.name.as_str() {
-                "done" => Resumed::Published(Published { size: resume.size, crc: Crc32::EMPTY, tag: tag() }),
+                "done" => Resumed::Published(published(resume.size)),
                 _ => {
-                    let upload = self.stage(resume.size.min(KEPT_BYTES), true);
-                    let parts = if resume.size > 100 { vec![50..60, 70..100] } else { Vec::new() };
+                    let upload = self.stage(resume.size.map_or(KEPT_BYTES, |size| size.min(KEPT_BYTES)), true);
+                    let has_parts = resume.size.is_some_and(|size| size > 100);
+                    let parts = if has_parts { vec![50..60, 70..100] } else { Vec::new() };
                     Resumed::Going { upload, digest: self.uploads[&upload].digest.clone(), parts }
                 }
             })),
@@ -223,9 +224,9 @@ fn read(operation: ReadOperation<Numbers>) -> ReadCompletion<'static, Numbers> {
         ReadOperation::List { .. } => listed("a", Status::File(version(5)), Some(3)),
         ReadOperation::ListMore { dir } => listed("d", Status::Directory(None), dir.checked_sub(1)),
         ReadOperation::Measure(resume) => ReadCompletion::Measured(match resume.id.as_str() {
-            "done" => Ok(Progress::Published(Published { size: resume.size, crc: Crc32::EMPTY, tag: tag() })),
+            "done" => Ok(Progress::Published(published(resume.size))),
             "gone" => Err(StoreError::of(ErrorKind::NoUpload)),
-            _ => Ok(Progress::Kept(KEPT_BYTES.min(resume.size))),
+            _ => Ok(Progress::Kept(resume.size.map_or(KEPT_BYTES, |size| size.min(KEPT_BYTES)))),
         }),
     }
 }
@@ -233,6 +234,10 @@ fn read(operation: ReadOperation<Numbers>) -> ReadCompletion<'static, Numbers> {
 fn listed(name: &str, status: Status, more: Option<u32>) -> ReadCompletion<'static, Numbers> {
     let entry = DirEntry { name: Name::new(name).expect("a name"), status };
     ReadCompletion::Listed(Ok(Listed { entries: vec![entry], more }))
+}
+
+fn published(size: Option<u64>) -> Published {
+    Published { size: size.unwrap_or(KEPT_BYTES), crc: Crc32::EMPTY, tag: tag() }
 }
 
 fn version(size: u64) -> FileVersion {

@@ -160,8 +160,8 @@ impl BodyCheck {
 
     /// Creates the check of a body that goes on after the bytes that `digest` has seen; `announced` counts those as well.
     #[must_use]
-    pub fn resume(announced: u64, digest: Digest) -> BodyCheck {
-        BodyCheck { announced: Some(announced), digest }
+    pub fn resume(announced: Option<u64>, digest: Digest) -> BodyCheck {
+        BodyCheck { announced, digest }
     }
 
     /// Admits a block or a hole of `bytes` bytes.

@@ -95,12 +95,19 @@ pub enum Reply {
         /// The version that was published.
         tag: Tag,
     },
-    /// `GO <offset> [<start>-<end> ...]`
+    /// `GO <offset> [<start>-<end> ...] [crc=<crc>]`
     Go {
         /// Where the body begins.
         offset: u64,
         /// The parts of the file beyond that which are there, in order: only a server that knows parts tells of them.
         parts: Vec<Range<u64>>,
+        /// The CRC of the bytes before, of an upload whose size is not known.
+        crc: Option<Crc32>,
+    },
+    /// `KEPT <offset>`: no final reply, but a word inside an upload whose size is not known.
+    Kept {
+        /// All bytes before are kept, whatever becomes of the connection.
+        offset: u64,
     },
     /// `SUM <size> <crc> <tag> [sha256=<digits>]`
     Sum {
@@ -134,6 +141,9 @@ pub enum Reply {
 
 /// The beginning of the word of a FILE that carries the permissions.
 const MODE: &[u8] = b"mode=";
+
+/// The beginning of the word of a GO that carries the CRC of what is kept.
+const CRC: &[u8] = b"crc=";
 
 /// The beginning of the word of a SUM that carries the SHA-256.
 const SHA256: &[u8] = b"sha256=";
@@ -183,8 +193,19 @@ impl Reply {
             Reply::Dir(Time::parse_known_or_dash(words.next()?)?)
         } else if is_verb(verb, "GO") {
             let offset = parse_integer(words.next()?)?;
-            let parts = std::iter::from_fn(|| words.next()).map_while(parse_range).collect();
-            Reply::Go { offset, parts }
+            let (mut parts, mut crc) = (Vec::new(), None);
+            for word in std::iter::from_fn(|| words.next()) {
+                match word.strip_prefix(CRC) {
+                    Some(digits) => crc = Some(Crc32::parse(digits)?),
+                    None => match parse_range(word) {
+                        Some(part) => parts.push(part),
+                        None => break,
+                    },
+                }
+            }
+            Reply::Go { offset, parts, crc }
+        } else if is_verb(verb, "KEPT") {
+            Reply::Kept { offset: parse_integer(words.next()?)? }
         } else if is_verb(verb, "LISTING") {
             Reply::Listing
         } else if is_verb(verb, "SPACE") {
@@ -228,14 +249,16 @@ impl Reply {
             Reply::Dir(mtime) => writeln!(out, "DIR {}", OrDash(*mtime)),
             Reply::Listing => writeln!(out, "LISTING"),
             Reply::Saved { size, crc, tag } => writeln!(out, "SAVED {size} {crc} {tag}"),
-            Reply::Go { offset, parts } => {
+            Reply::Go { offset, parts, crc } => {
                 let _ = write!(out, "GO {offset}");
                 for Range { start, end } in parts {
                     let _ = write!(out, " {start}-{end}");
                 }
+                let told = crc.iter().try_for_each(|crc| write!(out, " crc={crc}"));
                 out.push(b'\n');
-                Ok(())
+                told
             }
+            Reply::Kept { offset } => writeln!(out, "KEPT {offset}"),
             Reply::Sum { size, crc, tag, sha256: None } => writeln!(out, "SUM {size} {crc} {tag}"),
             Reply::Sum { size, crc, tag, sha256: Some(sha256) } => {
                 writeln!(out, "SUM {size} {crc} {tag} sha256={sha256}")
@@ -320,6 +343,9 @@ impl Greeting {
 
     /// The feature of a server that takes parts of a resumable upload on several connections.
     pub const PARTS: &str = "parts";
+
+    /// The feature of a server that takes a resumable upload whose size is not known.
+    pub const STREAMS: &str = "streams";
 
     /// The feature of a server that knows SPACE.
     pub const SPACE: &str = "space";
@@ -413,7 +439,13 @@ mod tests {
     #[test]
     fn extra_words_are_ignored_and_missing_ones_are_not() {
         assert_eq!(Reply::parse(b"DONE and dusted"), Ok(Reply::Done));
-        assert_eq!(Reply::parse(b"GO 5 now"), Ok(Reply::Go { offset: 5, parts: Vec::new() }));
+        let go = |parts, crc| Reply::Go { offset: 5, parts, crc };
+        assert_eq!(Reply::parse(b"GO 5 now"), Ok(go(Vec::new(), None)));
+        assert_eq!(Reply::parse(b"go 5 crc=cbf43926 now"), Ok(go(Vec::new(), Some(Crc32(0xcbf4_3926)))));
+        assert_eq!(Reply::parse(b"KEPT 5 so far"), Ok(Reply::Kept { offset: 5 }));
+        for line in ["GO 5 crc=", "GO 5 crc=CBF43926", "GO 5 crc=-", "KEPT", "KEPT -", "KEPT 05"] {
+            assert!(Reply::parse(line.as_bytes()).is_err(), "{line:?}");
+        }
         let sum = |sha256| Reply::Sum { size: 0, crc: Crc32::EMPTY, tag: Tag::new("t").unwrap(), sha256 };
         let empty = Sha256::of(b"");
         assert_eq!(Reply::parse(b"SUM 0 00000000 t of late"), Ok(sum(None)));
@@ -424,7 +456,7 @@ mod tests {
         assert_eq!(Reply::parse(b"FILE 5 - t of mode=640 late"), Ok(Reply::File(file(Some(Mode::of(0o640))))));
         assert!(Reply::parse(b"FILE 5 - t mode=4755").is_err());
         let parts = vec![7..9, 12..13];
-        assert_eq!(Reply::parse(b"GO 5 7-9 12-13 14-14 20-30"), Ok(Reply::Go { offset: 5, parts }));
+        assert_eq!(Reply::parse(b"GO 5 7-9 12-13 14-14 20-30"), Ok(go(parts, None)));
         let space = |staged| Reply::Space { total: 9, free: 5, available: 4, staged };
         assert_eq!(Reply::parse(b"SPACE 9 5 4 * of late"), Ok(space(None)));
         assert_eq!(Reply::parse(b"space 9 5 4 3"), Ok(space(Some(3))));

@@ -43,12 +43,12 @@ pub enum Request {
         /// The file.
         name: Name,
     },
-    /// `RESUME <id> <size> <mtime or -> <name>`; after `GO`, a body.
+    /// `RESUME <id> <size or -> <mtime or -> <name>`; after `GO`, a body.
     Resume {
         /// The upload that this begins or goes on with.
         id: Id,
-        /// The size of the whole file in bytes.
-        size: u64,
+        /// The size of the whole file in bytes; [`None`] where its end alone tells, which only some servers take.
+        size: Option<u64>,
         /// The time to give to the file; [`None`] for now.
         mtime: Option<Time>,
         /// The file.
@@ -266,6 +266,7 @@ impl Request {
                 writeln!(out, "PUT {size} {} {name}", OrDash(*mtime))
             }
             Request::Resume { id, size, mtime, name } => {
+                let size = size.map_or_else(|| "-".into(), |size| size.to_string());
                 writeln!(out, "RESUME {id} {size} {} {name}", OrDash(*mtime))
             }
             Request::Part { id, offset, length, name } => writeln!(out, "PART {id} {offset} {length} {name}"),
@@ -337,7 +338,7 @@ const REQUESTS: &[Syntax] = &[
     Syntax { verb: "GET", usage: "GET <name>", parse: |words| Ok(Request::Get { name: name(words)? }) },
     Syntax { verb: "READ", usage: "READ <offset> <length or *> <tag or *> <name>", parse: read },
     Syntax { verb: "PUT", usage: "PUT <size or -> <mtime or -> <name>", parse: put },
-    Syntax { verb: "RESUME", usage: "RESUME <id> <size> <mtime or -> <name>", parse: resume },
+    Syntax { verb: "RESUME", usage: "RESUME <id> <size or -> <mtime or -> <name>", parse: resume },
     Syntax { verb: "PART", usage: "PART <id> <offset> <length> <name>", parse: part },
     Syntax { verb: "LIST", usage: "LIST [<name>]", parse: list },
     Syntax { verb: "STAT", usage: "STAT <name>", parse: |words| Ok(Request::Stat { name: name(words)? }) },
@@ -370,18 +371,23 @@ fn read(mut words: Words<'_>) -> Result<Request, ArgumentError> {
     Ok(Request::Read { offset, length, tag, name: name(words)? })
 }
 
+/// Reads the size of an upload, or the dash in place of one.
+fn size(words: &mut Words<'_>) -> Result<Option<u64>, ArgumentError> {
+    match words.next().ok_or(ArgumentError::Usage)? {
+        b"-" => Ok(None),
+        word => Ok(Some(parse_integer(word).ok_or(ArgumentError::Usage)?)),
+    }
+}
+
 fn put(mut words: Words<'_>) -> Result<Request, ArgumentError> {
-    let size = match words.next().ok_or(ArgumentError::Usage)? {
-        b"-" => None,
-        word => Some(parse_integer(word).ok_or(ArgumentError::Usage)?),
-    };
+    let size = size(&mut words)?;
     let mtime = words.next().and_then(Time::parse_known_or_dash).ok_or(ArgumentError::Usage)?;
     Ok(Request::Put { size, mtime, name: name(words)? })
 }
 
 fn resume(mut words: Words<'_>) -> Result<Request, ArgumentError> {
     let id = words.next().and_then(|word| Id::from_word(word).ok()).ok_or(ArgumentError::Usage)?;
-    let size = words.next().and_then(parse_integer).ok_or(ArgumentError::Usage)?;
+    let size = size(&mut words)?;
     let mtime = words.next().and_then(Time::parse_known_or_dash).ok_or(ArgumentError::Usage)?;
     Ok(Request::Resume { id, size, mtime, name: name(words)? })
 }
@@ -517,7 +523,14 @@ mod tests {
             ),
             ("PUT - - x", Request::Put { size: None, mtime: None, name: name("x") }),
             ("PUT 5 7.5 x", Request::Put { size: Some(5), mtime: Time::new(7, 500_000_000), name: name("x") }),
-            ("RESUME id 9 - x", Request::Resume { id: Id::new("id").unwrap(), size: 9, mtime: None, name: name("x") }),
+            (
+                "RESUME id 9 - x",
+                Request::Resume { id: Id::new("id").unwrap(), size: Some(9), mtime: None, name: name("x") },
+            ),
+            (
+                "resume id - 5 x",
+                Request::Resume { id: Id::new("id").unwrap(), size: None, mtime: Time::new(5, 0), name: name("x") },
+            ),
             ("part id 7 5 x y", Request::Part { id: Id::new("id").unwrap(), offset: 7, length: 5, name: name("x y") }),
             ("LIST", Request::List { name: None }),
             ("LIST a/b", Request::List { name: Some(name("a/b")) }),
@@ -569,7 +582,8 @@ mod tests {
             ("READ -1 2 * a", Code::BadRequest, false),
             ("READ 9223372036854775808 * * a", Code::BadRequest, false),
             ("RESUME a.b 1 - x", Code::BadRequest, false),
-            ("RESUME a - - x", Code::BadRequest, false),
+            ("RESUME a -- - x", Code::BadRequest, false),
+            ("RESUME a - x", Code::BadRequest, false),
             ("TOUCH", Code::BadRequest, false),
             ("TOUCH a", Code::BadRequest, false),
             ("TOUCH 1", Code::BadRequest, false),

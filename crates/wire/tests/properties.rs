@@ -65,7 +65,7 @@ fn logins() -> impl Strategy<Value = Request> {
 fn requests() -> impl Strategy<Value = Request> {
     let read = (integers(), option::of(integers()), option::of(tags()), names());
     let put = (option::of(integers()), option::of(times()), names());
-    let resume = (ids(), integers(), option::of(times()), names());
+    let resume = (ids(), option::of(integers()), option::of(times()), names());
     let part = (ids(), integers(), integers(), names());
     prop_oneof![
         names().prop_map(|name| Request::Get { name }),
@@ -113,7 +113,12 @@ fn replies() -> impl Strategy<Value = Reply> {
         option::of(times()).prop_map(Reply::Dir),
         Just(Reply::Listing),
         saved.prop_map(|(size, crc, tag)| Reply::Saved { size, crc, tag }),
-        (integers(), vec(parts(), 0..5)).prop_map(|(offset, parts)| Reply::Go { offset, parts }),
+        (integers(), vec(parts(), 0..5), option::of(crcs())).prop_map(|(offset, parts, crc)| Reply::Go {
+            offset,
+            parts,
+            crc,
+        }),
+        integers().prop_map(|offset| Reply::Kept { offset }),
         sum.prop_map(|(size, crc, tag, sha256)| Reply::Sum { size, crc, tag, sha256 }),
         Just(Reply::Done),
         Just(Reply::Bye),

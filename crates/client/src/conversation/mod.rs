@@ -42,6 +42,8 @@ pub(crate) struct Conversation<T> {
     /// It may do so in the body of what is asked for next.
     asks_for_holes: bool,
     upload: Upload,
+    /// So much of the upload under way the server says that it keeps; [`None`] where it says nothing, as its size is known.
+    kept: Option<u64>,
 }
 
 /// The answer that a request may have.
@@ -54,7 +56,7 @@ enum Expected {
     /// LISTING, and its lines.
     Listing,
     /// GO, and this side's body; or a last reply.
-    Go { size: u64 },
+    Go { size: Option<u64> },
 }
 
 /// The upload whose body is on its way.
@@ -87,6 +89,7 @@ impl<T> Conversation<T> {
             has_holes: false,
             asks_for_holes: false,
             upload: Upload::None,
+            kept: None,
         }
     }
 
@@ -212,6 +215,9 @@ impl<T> Conversation<T> {
         assert!(self.body.is_none(), "a reply inside a body");
         let Some((line, used)) = self.line(input)? else { return Ok((0, None)) };
         let reply = Reply::parse(line).map_err(Error::violation)?;
+        if let Reply::Kept { offset } = reply {
+            return self.keeps(offset).map(|()| (used, None));
+        }
         let Some((expected, about)) = self.in_flight.pop_front() else {
             return self.unasked(reply).map(|()| (used, None));
         };
@@ -219,6 +225,9 @@ impl<T> Conversation<T> {
             // It is still unanswered.
             self.in_flight.push_front((expected, about));
             return Err(error);
+        }
+        if !matches!(reply, Reply::Go { .. }) {
+            self.kept = None;
         }
         Ok((used, Some((about, reply))))
     }
@@ -239,7 +248,13 @@ impl<T> Conversation<T> {
             (Expected::Listing, Reply::Listing) => {
                 (self.body, self.has_holes) = (Some(BodyCheck::new(None)), false);
             }
-            (Expected::Go { size }, Reply::Go { offset, parts }) => {
+            (Expected::Go { size: None }, Reply::Go { offset, parts, crc }) => {
+                if crc.is_none() || !parts.is_empty() {
+                    return Err(Error::violation(format_args!("GO {offset} {parts:?} of a stream, with {crc:?}")));
+                }
+                (self.upload, self.kept) = (Upload::Open, Some(*offset));
+            }
+            (Expected::Go { size: Some(size) }, Reply::Go { offset, parts, .. }) => {
                 if offset > size || !are_behind(parts, *offset, *size) {
                     return Err(Error::violation(format_args!("GO {offset} {parts:?} in a file of {size} bytes")));
                 }
@@ -250,6 +265,20 @@ impl<T> Conversation<T> {
             (_, reply) => return Err(unexpected(reply.clone())),
         }
         Ok(())
+    }
+
+    /// So much of the stream that is on its way is kept: no more need be at hand here than what comes after.
+    fn keeps(&mut self, offset: u64) -> Result<(), Error> {
+        match &mut self.kept {
+            Some(kept) if *kept < offset => *kept = offset,
+            kept => return Err(Error::violation(format_args!("KEPT {offset} after {kept:?}"))),
+        }
+        Ok(())
+    }
+
+    /// Returns how much of the upload under way the server says that it keeps, whose size it was not told.
+    pub(crate) fn kept(&self) -> Option<u64> {
+        self.kept
     }
 
     /// Only a server that closes, or that refuses the upload whose body is on its way, says anything unasked.

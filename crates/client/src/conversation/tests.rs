@@ -212,7 +212,8 @@ fn a_refused_upload_is_closed_with_stop_and_expects_nothing_more() {
 
 #[test]
 fn the_body_of_a_resume_is_open_only_behind_go() {
-    let resume = Request::Resume { id: ferry_wire::Id::new("id").unwrap(), size: 5, mtime: None, name: name("a") };
+    let resume =
+        Request::Resume { id: ferry_wire::Id::new("id").unwrap(), size: Some(5), mtime: None, name: name("a") };
     for (reply, is_open) in [("GO 5\n", true), ("SAVED 5 00000000 t\n", false), ("FAIL busy no\n", false)] {
         let mut talk = Talk::new();
         talk.ask(&resume, "asked");
@@ -235,6 +236,54 @@ fn the_body_of_a_resume_is_open_only_behind_go() {
 }
 
 #[test]
+fn of_a_stream_the_server_says_what_it_keeps() {
+    let resume = Request::Resume { id: ferry_wire::Id::new("id").unwrap(), size: None, mtime: None, name: name("a") };
+    // The next reply behind what is told in between.
+    let reply = |talk: &mut Talk| loop {
+        match talk.reply() {
+            Ok(None) if !talk.input.is_empty() => {}
+            reply => return reply,
+        }
+    };
+    let go = || {
+        let mut talk = Talk::new();
+        talk.ask(&resume, "asked");
+        talk.hear("GO 5 crc=00000000\n");
+        assert_eq!(talk.reply().unwrap().unwrap().0, "asked");
+        assert_eq!(talk.talk.kept(), Some(5));
+        talk
+    };
+    let mut talk = go();
+    talk.hear("KEPT 6\nKEPT 9\n");
+    assert_eq!(reply(&mut talk).unwrap(), None);
+    assert_eq!(talk.talk.kept(), Some(9));
+    // One may be on its way when the body ends.
+    assert!(talk.talk.end(Crc32::EMPTY, "sent", &mut talk.out).is_none());
+    talk.ask(&Request::Sum { name: name("a") }, "sum");
+    talk.hear("KEPT 10\nSAVED 11 00000000 t\n");
+    assert_eq!(reply(&mut talk).unwrap().unwrap().0, "sent");
+    // But none after the answer.
+    talk.hear("KEPT 11\n");
+    assert!(matches!(talk.reply(), Err(Error::Violation(_))));
+    for kept in ["KEPT 5\n", "KEPT 4\n", "KEPT 6\nKEPT 6\n"] {
+        let mut talk = go();
+        talk.hear(kept);
+        assert!(matches!(reply(&mut talk), Err(Error::Violation(_))), "{kept}");
+    }
+    for go in ["GO 5\n", "GO 5 6-7 crc=00000000\n"] {
+        let mut talk = Talk::new();
+        talk.ask(&resume, "asked");
+        talk.hear(go);
+        assert!(matches!(talk.reply(), Err(Error::Violation(_))), "{go}");
+    }
+    // Of any other upload it says no such thing.
+    let mut talk = Talk::new();
+    talk.put();
+    talk.hear("KEPT 5\n");
+    assert!(matches!(talk.reply(), Err(Error::Violation(_))));
+}
+
+#[test]
 fn parts_are_pipelined_and_join_closes_what_they_complete() {
     let (id, crc) = (Id::new("id").unwrap(), Crc32::of(b"hello"));
     let mut talk = Talk::new();
@@ -251,10 +300,10 @@ fn parts_are_pipelined_and_join_closes_what_they_complete() {
     assert!(talk.talk.is_at_rest());
 
     let mut talk = Talk::new();
-    talk.ask(&Request::Resume { id, size: 5, mtime: None, name: name("a") }, "asked");
+    talk.ask(&Request::Resume { id, size: Some(5), mtime: None, name: name("a") }, "asked");
     talk.hear("GO 1 2-3 3-5\n");
     let parts = vec![2..3, 3..5];
-    assert_eq!(talk.reply().unwrap(), Some(("asked", Reply::Go { offset: 1, parts })));
+    assert_eq!(talk.reply().unwrap(), Some(("asked", Reply::Go { offset: 1, parts, crc: None })));
     assert!(talk.talk.join(crc, "joined", &mut talk.out).is_none());
     assert!(talk.said().ends_with(&format!("\nJOIN {crc}\n")));
     talk.hear("SAVED 5 00000000 t\n");

@@ -18,6 +18,7 @@ mod requests;
 mod resume;
 mod sharing;
 mod starts;
+mod streams;
 mod uploads;
 
 use ferry_e2e::{Raw, Server, gist};

@@ -27,6 +27,10 @@ pub(super) const CHUNK_BYTES: usize = 512 << 10;
 /// Writes of one upload under way at once: one at the disk, one to follow it.
 pub(super) const WRITES: u8 = 2;
 
+/// The most that arrives of an upload whose size is not known between two checkpoints: PROTOCOL.md promises it. Its client keeps
+/// what it has sent since the last one.
+const STREAM_CHECKPOINT_BYTES: u64 = 8 << 20;
+
 /// See the [module documentation](self).
 pub(super) struct Upload<H: Handles> {
     number: UploadNumber,
@@ -40,6 +44,8 @@ pub(super) struct Upload<H: Handles> {
     writes: u8,
     is_checkpointing: bool,
     checkpoint: Checkpoint,
+    /// Where the last checkpoint was made, of one whose size is not known: its client is to be told.
+    news: Option<u64>,
     /// The store has its file open: from the first write until it is finished or let go. A
     /// resumable one is opened where it is taken up.
     is_open: bool,
@@ -169,6 +175,7 @@ impl<H: Handles> Upload<H> {
             writes: 0,
             is_checkpointing: false,
             checkpoint: Checkpoint { at, arrived: 0, on: now, due: None },
+            news: None,
             is_open,
             last_bytes: 0,
             failure: None,
@@ -213,7 +220,22 @@ impl<H: Handles> Upload<H> {
 
     /// Returns whether parts may have the rest of it: its size is known then.
     pub(super) fn may_be_joined(&self) -> bool {
-        self.id.is_some()
+        self.id.is_some() && !self.is_stream()
+    }
+
+    /// Returns whether it is a resumable one whose size only its end tells.
+    fn is_stream(&self) -> bool {
+        self.id.is_some() && self.body.size().is_none()
+    }
+
+    /// Takes the news of how many bytes are kept of a stream.
+    pub(super) fn take_news(&mut self) -> Option<u64> {
+        self.news.take()
+    }
+
+    /// Returns whether a checkpoint is under way of which the client is told.
+    pub(super) fn makes_news(&self) -> bool {
+        self.is_stream() && (self.is_checkpointing || self.checkpoint.due.is_some())
     }
 
     /// Notes that its body is whole, and the place of its answer. Where it was `joined`, parts have what has not come in it,
@@ -233,11 +255,13 @@ impl<H: Handles> Upload<H> {
     }
 
     /// Gives it up, since it will not become whole. The bytes of a resumable one are kept, unless
-    /// its CRC was wrong.
+    /// its CRC was wrong. Those of a stream are dropped, too, where its client has stopped it, which can't read it again, or
+    /// where it is too large already.
     pub(super) fn give_up(&mut self, failure: &Failure) {
         assert_eq!(self.stage, Stage::Receiving, "only a body that arrives is given up");
         self.keeps = match (&self.id, self.failure.take()) {
             _ if failure.code == Code::Checksum => Keeps::Nothing,
+            _ if self.is_stream() && matches!(failure.code, Code::Stopped | Code::TooLarge) => Keeps::Nothing,
             (None, _) => Keeps::Nothing,
             (Some(_), Some(of_disk)) => kept_after(&of_disk),
             (Some(_), None) if self.withholds => Keeps::Checkpoint,
@@ -308,8 +332,10 @@ impl<H: Handles> Upload<H> {
     pub(super) fn checkpointed(&mut self, checkpointed: Result<(), StoreError>) {
         assert!(self.is_checkpointing, "a checkpoint that was not asked for");
         self.is_checkpointing = false;
-        if let Err(error) = checkpointed {
-            self.failed(self.terms.told(error));
+        match checkpointed {
+            Ok(()) if self.is_stream() && self.stage == Stage::Receiving => self.news = Some(self.checkpoint.at),
+            Ok(()) => {}
+            Err(error) => self.failed(self.terms.told(error)),
         }
     }
 
@@ -427,7 +453,8 @@ impl<H: Handles> Upload<H> {
         let arrived = self.body.arrived();
         // A hole costs nothing to send again.
         let (bytes, time) = (arrived - self.checkpoint.arrived, now.duration_since(self.checkpoint.on));
-        let is_due = bytes >= limits.checkpoint_bytes || time >= limits.checkpoint_time;
+        let most = if self.is_stream() { STREAM_CHECKPOINT_BYTES } else { u64::MAX };
+        let is_due = bytes >= limits.checkpoint_bytes.min(most) || time >= limits.checkpoint_time;
         if is_due && self.id.is_some() && !self.withholds && !self.is_checkpointing {
             self.checkpoint = Checkpoint { at: end, arrived, on: now, due: Some(self.body.handed_on()) };
         }

@@ -106,6 +106,16 @@ impl<H: Handles> Uploads<H> {
         self.by_number.get(&number).is_some_and(|upload| upload.may_be_joined())
     }
 
+    /// Takes the news of how much is kept of an upload whose size is not known.
+    pub(super) fn take_news(&mut self, number: UploadNumber) -> Option<u64> {
+        self.by_number.get_mut(&number)?.take_news()
+    }
+
+    /// Returns whether there are soon news of an upload whose size is not known.
+    pub(super) fn makes_news(&self, number: UploadNumber) -> bool {
+        self.by_number.get(&number).is_some_and(|upload| upload.makes_news())
+    }
+
     /// Returns whether an upload was resumed, and none of its bytes have come on this connection yet.
     pub(super) fn is_ahead(&self, number: UploadNumber) -> bool {
         self.by_number.get(&number).is_some_and(|upload| upload.is_ahead())

@@ -36,8 +36,8 @@ pub struct Claim<K> {
     pub id: Id,
     /// The name that the upload is to have.
     pub name: Name,
-    /// Bytes of the whole file.
-    pub size: u64,
+    /// Bytes of the whole file; [`None`] where its end alone tells.
+    pub size: Option<u64>,
     /// The owner of the upload, if it begins.
     pub owner: Owner,
 }
@@ -223,7 +223,7 @@ mod tests {
     /// Connection `holder` claims the upload for a job that has its number.
     fn claim(leases: &mut Leases<usize, usize>, holder: usize, name: &str, size: u64) -> Vec<Step> {
         let name = Name::new(name).unwrap();
-        leases.claim(Claim { holder, id: id(), name, size, owner: Owner::default() }, holder)
+        leases.claim(Claim { holder, id: id(), name, size: Some(size), owner: Owner::default() }, holder)
     }
 
     fn refuse(job: usize, name: &str) -> Step {

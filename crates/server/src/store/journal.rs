@@ -24,8 +24,8 @@ const SLOT_BYTES: u64 = 4096;
 pub(super) struct JournalEntry {
     /// Where it will be published.
     pub(super) name: Name,
-    /// Bytes of the whole file.
-    pub(super) size: u64,
+    /// Bytes of the whole file, as they were announced; [`None`] where its end alone tells.
+    pub(super) size: Option<u64>,
     pub(super) state: KeptState,
     /// The owner that began it; nobody where that is not known, as in journals that older servers wrote.
     pub(super) owner: Owner,
@@ -54,10 +54,10 @@ pub(super) struct LeaseState {
 pub(super) enum KeptState {
     /// The first `offset` bytes are on the disk, and have this CRC; and so are these parts beyond them.
     Kept { offset: u64, crc: Crc32, parts: Vec<Part> },
-    /// All of it is on the disk and about to have its name. If it is no longer kept aside, it has.
-    Publishing { crc: Crc32, tag: Tag },
+    /// All of it, so many bytes, is on the disk and about to have its name. If it is no longer kept aside, it has.
+    Publishing { size: u64, crc: Crc32, tag: Tag },
     /// It has its name.
-    Published { crc: Crc32, tag: Tag },
+    Published { size: u64, crc: Crc32, tag: Tag },
 }
 
 /// The slots of one journal, and which of them was written last.
@@ -115,17 +115,18 @@ impl Journal {
     }
 }
 
-/// `<crc of the rest> ferry-mark <sequence> <size> <state> <offset> <crc> <tag or -> <name>`, and
+/// `<crc of the rest> ferry-mark <sequence> <size or -> <state> <offset> <crc> <tag or -> <name>`, and
 /// where they are known, `<crc of the rest> owner <owner>`, `<crc of the rest> lease <held or free> <node or ->` and
 /// `<crc of the rest> parts <offset>+<length>:<crc> ...`.
 fn encode(sequence: u64, entry: &JournalEntry) -> Vec<u8> {
     let (state, offset, crc, tag) = match &entry.state {
         KeptState::Kept { offset, crc, .. } => ("kept", *offset, crc, "-"),
-        KeptState::Publishing { crc, tag } => ("publishing", entry.size, crc, tag.as_str()),
-        KeptState::Published { crc, tag } => ("published", entry.size, crc, tag.as_str()),
+        KeptState::Publishing { size, crc, tag } => ("publishing", *size, crc, tag.as_str()),
+        KeptState::Published { size, crc, tag } => ("published", *size, crc, tag.as_str()),
     };
+    let size = entry.size.map_or_else(|| NO_SIZE.to_owned(), |size| size.to_string());
     let mut line = String::new();
-    let _ = write!(line, "ferry-mark {sequence} {} {state} {offset} {crc} {tag} {}", entry.size, entry.name);
+    let _ = write!(line, "ferry-mark {sequence} {size} {state} {offset} {crc} {tag} {}", entry.name);
     let owner = entry.owner.name().map(|owner| format!("{OWNER}{owner}"));
     let mut bytes = Vec::with_capacity(SLOT_BYTES as usize);
     let lease = entry.lease.as_ref().map(|lease| {
@@ -143,6 +144,9 @@ fn encode(sequence: u64, entry: &JournalEntry) -> Vec<u8> {
     bytes.resize(SLOT_BYTES as usize, b' ');
     bytes
 }
+
+/// Stands for a size that is not known. A server that knows none such finds no entry.
+const NO_SIZE: &str = "-";
 
 /// The beginning of the line of an owner.
 const OWNER: &str = "owner ";
@@ -203,17 +207,22 @@ fn decode(mut slot: &[u8]) -> Option<(u64, JournalEntry)> {
     if words.next()? != "ferry-mark" {
         return None;
     }
-    let mut integer = || parse_integer(words.next()?.as_bytes());
-    let (sequence, size) = (integer()?, integer()?);
+    let sequence = parse_integer(words.next()?.as_bytes())?;
+    let size = match words.next()? {
+        NO_SIZE => None,
+        word => Some(parse_integer(word.as_bytes())?),
+    };
     let state = words.next()?;
     let offset = parse_integer(words.next()?.as_bytes())?;
     let crc = Crc32::parse(words.next()?.as_bytes())?;
     let tag = words.next()?;
     let name = Name::new(words.next()?).ok()?;
     let mut state = match state {
-        "kept" if offset <= size => KeptState::Kept { offset, crc, parts: Vec::new() },
-        "publishing" => KeptState::Publishing { crc, tag: Tag::new(tag).ok()? },
-        "published" => KeptState::Published { crc, tag: Tag::new(tag).ok()? },
+        "kept" if size.is_none_or(|size| offset <= size) => KeptState::Kept { offset, crc, parts: Vec::new() },
+        // What was announced has come.
+        _ if size.is_some_and(|size| offset != size) => return None,
+        "publishing" => KeptState::Publishing { size: offset, crc, tag: Tag::new(tag).ok()? },
+        "published" => KeptState::Published { size: offset, crc, tag: Tag::new(tag).ok()? },
         _ => return None,
     };
     let mut owner = None;
@@ -223,7 +232,7 @@ fn decode(mut slot: &[u8]) -> Option<(u64, JournalEntry)> {
         lease = lease.or_else(|| lease_of(line));
         if let KeptState::Kept { offset, parts, .. } = &mut state
             && let Some(found) = parts_of(line)
-            && Part::are_valid(&found, *offset, size)
+            && size.is_some_and(|size| Part::are_valid(&found, *offset, size))
         {
             *parts = found;
         }
@@ -244,7 +253,7 @@ mod tests {
         let owner = Owner::new("address=192.0.2.7").unwrap();
         JournalEntry {
             name: Name::new("a dir/a name").unwrap(),
-            size: 100,
+            size: Some(100),
             state: KeptState::Kept { offset, crc: Crc32(7), parts: Vec::new() },
             owner,
             lease: None,
@@ -254,20 +263,30 @@ mod tests {
     #[test]
     fn journals_come_back() {
         let tag = Tag::new("1-2-3").unwrap();
-        for state in [
-            KeptState::Kept { offset: 7, crc: Crc32(1), parts: Vec::new() },
-            KeptState::Kept { offset: 7, crc: Crc32(1), parts: vec![part(7, 1), part(9, 91)] },
-            KeptState::Publishing { crc: Crc32(2), tag: tag.clone() },
-            KeptState::Published { crc: Crc32(3), tag },
+        for (size, state) in [
+            (Some(100), KeptState::Kept { offset: 7, crc: Crc32(1), parts: Vec::new() }),
+            (Some(100), KeptState::Kept { offset: 7, crc: Crc32(1), parts: vec![part(7, 1), part(9, 91)] }),
+            (Some(100), KeptState::Publishing { size: 100, crc: Crc32(2), tag: tag.clone() }),
+            (Some(100), KeptState::Published { size: 100, crc: Crc32(3), tag: tag.clone() }),
+            (None, KeptState::Kept { offset: 7, crc: Crc32(1), parts: Vec::new() }),
+            (None, KeptState::Publishing { size: 0, crc: Crc32(2), tag: tag.clone() }),
+            (None, KeptState::Published { size: 100, crc: Crc32(3), tag }),
         ] {
             for lease in [None, Some((true, None)), Some((false, Some("a.1")))] {
                 let lease = lease.map(|(is_held, node)| LeaseState { is_held, node: node.map(Arc::from) });
                 for owner in [Owner::default(), kept(0).owner] {
-                    let entry = JournalEntry { state: state.clone(), lease: lease.clone(), owner, ..kept(0) };
+                    let entry = JournalEntry { size, state: state.clone(), lease: lease.clone(), owner, ..kept(0) };
                     assert_eq!(decode(&encode(5, &entry)), Some((5, entry)));
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_whole_that_is_not_as_long_as_was_announced_is_none() {
+        let state = KeptState::Publishing { size: 99, crc: Crc32(2), tag: Tag::new("t").unwrap() };
+        assert_eq!(decode(&encode(5, &JournalEntry { state, ..kept(0) })), None);
+        assert_eq!(decode(&encode(5, &kept(101))), None);
     }
 
     fn part(offset: u64, length: u64) -> Part {
@@ -280,7 +299,7 @@ mod tests {
         let parts: Vec<_> = (0..MAX_PARTS as u64).map(|index| part(MOST - 2 * (MAX_PARTS as u64 - index), 1)).collect();
         let entry = JournalEntry {
             name: Name::new(&"n".repeat(ferry_wire::limits::MAX_NAME_BYTES)).unwrap(),
-            size: MOST,
+            size: Some(MOST),
             state: KeptState::Kept { offset: MOST - 1000, crc: Crc32(u32::MAX), parts },
             owner: Owner::new(&"o".repeat(128)).unwrap(),
             lease: Some(LeaseState { is_held: true, node: Some("n".repeat(64).into()) }),

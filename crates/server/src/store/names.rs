@@ -322,7 +322,7 @@ impl<'a> Batch<'a> {
         let (size, crc) = whole.ok_or_else(|| StoreError::system(upload.name.as_str(), Errno::BADF))?;
         let tag = self.store.tag(&stat, moment);
         if upload.id().is_some() {
-            let entry = upload.entry(KeptState::Published { crc, tag: tag.clone() });
+            let entry = upload.entry(KeptState::Published { size, crc, tag: tag.clone() });
             self.published.push((self.completions.len(), upload.clone(), entry));
         }
         Ok(Published { size, crc, tag })

@@ -341,8 +341,8 @@ pub struct Resume {
     pub id: Id,
     /// The name that it will have.
     pub name: Name,
-    /// Bytes of the whole file.
-    pub size: u64,
+    /// Bytes of the whole file; [`None`] where its end alone tells.
+    pub size: Option<u64>,
     /// The time to give to the file.
     pub mtime: Option<Time>,
     /// The permissions that it is to have; [`None`] leaves them to its place.

@@ -450,7 +450,8 @@ mod tests {
 
     fn resume(store: &ServedStore) -> (Arc<Upload>, u64) {
         let (id, owner) = (Id::new("0123456789abcdef").unwrap(), Owner::default());
-        let resume = Resume { id, name: name("kept"), size: 5, mtime: None, permissions: None, owner, begins: true };
+        let resume =
+            Resume { id, name: name("kept"), size: Some(5), mtime: None, permissions: None, owner, begins: true };
         match store.advance(UploadOperation::Resume(resume), &|| true) {
             UploadCompletion::Resumed(Ok(Resumed::Going { upload, digest, .. })) => (upload, digest.bytes()),
             other => panic!("{other:?}"),

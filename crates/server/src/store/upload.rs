@@ -192,7 +192,7 @@ impl Upload {
 
     /// Returns the journal that says `state` of it.
     pub(super) fn entry(&self, state: KeptState) -> JournalEntry {
-        let (name, size, owner) = (self.name.clone(), self.size.unwrap_or_default(), self.owner.clone());
+        let (name, size, owner) = (self.name.clone(), self.size, self.owner.clone());
         let lease = self.own_names().map(|kept| LeaseState { is_held: true, node: kept.node.clone() });
         JournalEntry { name, size, state, owner, lease }
     }
@@ -374,7 +374,7 @@ impl Store {
             let moment = self.file_time();
             let tag = self.tag(&self.syscalls.stat(file)?, moment);
             (staged.noted, staged.parts) = (Digest::resume(crc, size), Parts::default());
-            journal.write(&self.syscalls, journal_file, &upload.entry(KeptState::Publishing { crc, tag }))?;
+            journal.write(&self.syscalls, journal_file, &upload.entry(KeptState::Publishing { size, crc, tag }))?;
             self.sync_data(journal_file)?;
         }
         staged.file = None;

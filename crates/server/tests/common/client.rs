@@ -338,13 +338,20 @@ impl<'s> Client<'s> {
 
 /// RESUME.
 impl Client<'_> {
-    pub(crate) fn resume(&mut self, id: &Id, name: &Name, size: u64) -> Result<Resumed, Failure> {
+    /// An upload of that size, or of one that its end alone tells.
+    pub(crate) fn resume(&mut self, id: &Id, name: &Name, size: impl Into<Option<u64>>) -> Result<Resumed, Failure> {
         self.resume_as(Owner::default(), id, name, size)
     }
 
-    pub(crate) fn resume_as(&mut self, owner: Owner, id: &Id, name: &Name, size: u64) -> Result<Resumed, Failure> {
-        let resume =
-            Resume { id: id.clone(), name: name.clone(), size, mtime: None, permissions: None, owner, begins: true };
+    pub(crate) fn resume_as(
+        &mut self,
+        owner: Owner,
+        id: &Id,
+        name: &Name,
+        size: impl Into<Option<u64>>,
+    ) -> Result<Resumed, Failure> {
+        let (id, name, size) = (id.clone(), name.clone(), size.into());
+        let resume = Resume { id, name, size, mtime: None, permissions: None, owner, begins: true };
         let UploadCompletion::Resumed(resumed) = self.store.advance(UploadOperation::Resume(resume), &|| true) else {
             panic!("no Resumed for a Resume")
         };
@@ -357,8 +364,8 @@ impl Client<'_> {
     }
 
     /// Looks how far an upload is.
-    pub(crate) fn measure(&mut self, id: &Id, name: &Name, size: u64) -> Result<Progress, Failure> {
-        let (id, name, owner) = (id.clone(), name.clone(), Owner::default());
+    pub(crate) fn measure(&mut self, id: &Id, name: &Name, size: impl Into<Option<u64>>) -> Result<Progress, Failure> {
+        let (id, name, size, owner) = (id.clone(), name.clone(), size.into(), Owner::default());
         let wanted = Resume { id, name, size, mtime: None, permissions: None, owner, begins: false };
         let ReadCompletion::Measured(measured) = self.read(ReadOperation::Measure(wanted.into())) else {
             panic!("no Measured for a Measure")

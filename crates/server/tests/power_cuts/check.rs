@@ -13,6 +13,7 @@ use crate::{
         tree::{self, Tree},
     },
     model::Image,
+    script::announced,
     worlds::{Fact, Facts, World},
 };
 
@@ -55,7 +56,7 @@ pub(crate) fn check(image: &Image, worlds: &BTreeSet<World>, facts: &Facts) -> V
 
 /// A look at it tells the truth: how much of it there is, where it has no name yet.
 fn look(client: &mut Client<'_>, as_id: &str, fact: &Fact, (may, must): (bool, bool)) -> Result<Option<u64>, String> {
-    match client.measure(&id(as_id), &name(&fact.name), fact.bytes.len() as u64) {
+    match client.measure(&id(as_id), &name(&fact.name), announced(as_id, &fact.bytes)) {
         Ok(Progress::Published(published)) => saved(&published.into(), &fact.bytes, may).map(|()| None),
         Ok(Progress::Kept(offset)) if must => Err(format!("{offset} bytes are kept, though SAVED was told")),
         Ok(Progress::Kept(offset)) => Ok(Some(offset)),
@@ -77,7 +78,7 @@ fn resume(
 ) -> Result<(), String> {
     let Fact { name: to, bytes, promised, parts, .. } = fact;
     let before = Tree::read(root);
-    let held = match client.resume(&id(as_id), &name(to), bytes.len() as u64) {
+    let held = match client.resume(&id(as_id), &name(to), announced(as_id, bytes)) {
         // A directory that it needs was taken away, or has its name.
         Err(_) if !before.has_parent(to) || before.is_dir(to) => return Ok(()),
         Err(failure) => return Err(format!("{failure}")),
@@ -111,7 +112,7 @@ fn resume(
     if Tree::read(root).file(to) != Some(bytes) {
         return Err(format!("sent to its end: {finished:?}, but it is not there"));
     }
-    match client.resume(&id(as_id), &name(to), bytes.len() as u64) {
+    match client.resume(&id(as_id), &name(to), announced(as_id, bytes)) {
         Ok(Resumed::Saved(reply)) => saved(&reply, bytes, true),
         _ => Err("no SAVED for what was published".into()),
     }

@@ -175,7 +175,7 @@ impl<'a> Player<'a> {
     fn go(&mut self, (as_id, to, bytes): (&str, &str, &[u8])) -> Option<Held> {
         let (owned, at) = (as_id.to_owned(), self.recorder.now());
         self.history.events.push(Event::Begun { at, id: owned.clone(), name: to.into(), bytes: bytes.into() });
-        match self.client.resume(&id(as_id), &name(to), bytes.len() as u64) {
+        match self.client.resume(&id(as_id), &name(to), announced(as_id, bytes)) {
             Err(_) => None,
             Ok(Resumed::Saved(_)) => {
                 let now = self.recorder.now();
@@ -334,10 +334,25 @@ fn split(number: u64, end: End) -> Step {
     Step::Split { id, name, bytes, end }
 }
 
+/// The first of the uploads whose size their end alone tells, and which no parts can have.
+const FIRST_STREAM: u64 = 5;
+
+/// How many uploads there are.
+const UPLOADS: u64 = 8;
+
 /// Returns the resumable uploads of all scripts.
 pub(crate) fn upload(number: u64) -> (String, String, Vec<u8>) {
     let name = ["r", "d/s", "a"][number as usize % 3];
-    (format!("id-{number}"), name.into(), bytes(1000 + number, 3 * CHUNK + 100 * number as usize))
+    let id = if number < FIRST_STREAM { "id" } else { STREAM };
+    (format!("{id}-{number}"), name.into(), bytes(1000 + number, 3 * CHUNK + 100 * number as usize))
+}
+
+/// The beginning of the ids of streams.
+const STREAM: &str = "stream";
+
+/// Returns the size that is announced of an upload.
+pub(crate) fn announced(id: &str, bytes: &[u8]) -> Option<u64> {
+    (!id.starts_with(STREAM)).then_some(bytes.len() as u64)
 }
 
 pub(crate) fn workloads() -> Vec<(&'static str, Vec<Step>)> {
@@ -388,6 +403,20 @@ pub(crate) fn workloads() -> Vec<(&'static str, Vec<Step>)> {
                 Step::Batch(vec![mkdir("d"), put("x", 1, 5)]),
                 Step::Batch(vec![resume(1), put("d/x", 2, 5), resume(2)]),
                 Step::Clean,
+            ],
+        ),
+        (
+            "stream, cut, resume, again",
+            vec![part(6, 2, End::Cut(70)), part(6, 0, End::Checkpoint), one(resume(6)), one(resume(6))],
+        ),
+        (
+            "stream, whole, refused, stopped, anew",
+            vec![
+                part(6, 3, End::Cut(0)),
+                Step::Batch(vec![mkdir("r"), resume(6)]),
+                Step::Batch(vec![delete("r")]),
+                part(6, 0, End::Refused),
+                one(resume(6)),
             ],
         ),
         ("in parts", vec![one(join(0)), one(join(0))]),
@@ -483,8 +512,8 @@ fn item(dice: &mut Dice) -> Item {
         6 => Item::Delete((*dice.pick(&NAMES)).into()),
         7 if dice.one_in(2) => Item::Rename((*dice.pick(&DIRS)).into(), (*dice.pick(&DIRS)).into()),
         7 => Item::Rename((*dice.pick(&NAMES)).into(), (*dice.pick(&NAMES)).into()),
-        8 if dice.one_in(2) => join(dice.next() % 5),
-        _ => resume(dice.next() % 5),
+        8 if dice.one_in(2) => join(dice.next() % FIRST_STREAM),
+        _ => resume(dice.next() % UPLOADS),
     }
 }
 
@@ -495,7 +524,8 @@ pub(crate) fn recovery(facts: &Facts, dice: &mut Dice) -> Vec<Step> {
     for (id, fact) in facts {
         let (id, name, bytes) = (id.clone(), fact.name.clone(), fact.bytes.clone());
         let (chunks, end) = (dice.below(2), if dice.one_in(2) { End::Checkpoint } else { End::Cut(50) });
-        steps.push(match dice.below(5) {
+        let most = if announced(&id, &bytes).is_some() { 5 } else { 3 };
+        steps.push(match dice.below(most) {
             3 => Step::Split { id, name, bytes, end },
             4 => Step::Batch(vec![Item::Join { id, name, bytes }]),
             0 => Step::Batch(vec![Item::Resume { id, name, bytes }]),

@@ -222,6 +222,10 @@ impl Client {
             let brings_body = self.expects.front().is_some_and(Asked::brings_body);
             let Some(answer) = self.reader.next(brings_body) else { return };
             assert!(!self.over, "{answer:?} behind the end");
+            if let Reply::Kept { offset } = answer.first {
+                self.oracle.kept(self.expects.front(), offset);
+                continue;
+            }
             let unasked = answer.failure().is_some_and(|failure| {
                 !failure.message.starts_with(INJECTED)
                     && (failure.code == Code::ShuttingDown && self.dismissed
@@ -279,6 +283,7 @@ impl Client {
             self.ended = true;
             self.items.clear();
         }
+        self.oracle.begins(&resume, &body);
         (self.outgoing, self.gone, self.line_bytes) = (bytes, 0, 0);
         let asked = Asked::Resumed { resume, body, received };
         self.intended.extend(asked.effect());

@@ -48,7 +48,10 @@ fn conversations() -> Vec<Vec<u8>> {
         text("RESUME i 4 - k\n<one>GET k\nRESUME i 4 - k\nRESUME i 5 - k\nRESUME i 4 - l\n"),
         text("RESUME i 4 - k\nDATA 2\nonSTOP\nSTAT k\nRESUME i 4 - k\nDATA 2\ne\nEND f817a89f\nGET k\n"),
         text("RESUME i 4 - k\nDATA 4\none\nEND 00000000\nRESUME i 4 - k\n<one>SUM k\n"),
-        text("RESUME i 4 - d\nRESUME i 4 - no/k\nRESUME a.b 4 - k\nRESUME i - - k\nRESUME i 0 - z\nEND 00000000\n"),
+        text("RESUME i - - k\n<one>RESUME i - - k\nRESUME i 4 - k\nGET k\nRESUME j - - d\nRESUME j - - no/k\n"),
+        text("RESUME i - - k\nDATA 2\nonSTOP\nRESUME i 4 - k\n<one>RESUME j - - l\n<one>GET l\n"),
+        text("RESUME i - - k\nDATA 4\none\nEND 00000000\nRESUME i - - k\nDATA 1\nxJOIN 00000000\nGET f\n"),
+        text("RESUME i 4 - d\nRESUME i 4 - no/k\nRESUME a.b 4 - k\nRESUME i -- - k\nRESUME i 0 - z\nEND 00000000\n"),
         text("WITH a=b\nGET f\nWITH\nPUT 4 - a\n<one>WITH x=\nCLOSE\nSTAT a\nWITH a=b\n"),
         text("\nFROB x\nGET\nGET \nRENAME a\nRENAME f//d/inside\nRENAME d//d/e\nGET f/x\nDELETE d\n"),
         text("GET f\nEND 00000000\nDELETE f\n"),
@@ -456,6 +459,58 @@ fn a_checkpoint_promises_no_hole_that_waits() {
     let crc = Crc32::of(&[data, vec![0; 70_000]].concat());
     desk.give(format!("END {crc}\n").as_bytes());
     assert!(String::from_utf8_lossy(&desk.output).contains("SAVED 170000 "));
+}
+
+#[test]
+fn of_a_stream_the_client_is_told_what_is_kept() {
+    let data = Dice::new(1).bytes(1_200_000);
+    let (block, rest) = data.split_at(1 << 20);
+    let kept = format!("KEPT {}\n", block.len());
+    // Also where it does not read for a while. Then the newest is told.
+    for reads in [true, false] {
+        let mut desk = Desk::new(Pace::Now);
+        desk.reads = reads;
+        desk.give(b"RESUME i - - a\n");
+        desk.give(format!("DATA {}\n", block.len()).as_bytes());
+        desk.give(block);
+        desk.reads = true;
+        desk.settle();
+        let output = String::from_utf8_lossy(&desk.output).into_owned();
+        assert!(output.ends_with(&format!("GO 0 crc=00000000\n{kept}")), "{output}");
+        desk.give(format!("DATA {}\n", rest.len()).as_bytes());
+        desk.give(rest);
+        desk.give(format!("END {}\n", Crc32::of(&data)).as_bytes());
+        assert!(String::from_utf8_lossy(&desk.output).contains(&format!("{kept}SAVED 1200000 ")));
+    }
+    // An upload whose size is known is told nothing.
+    let mut desk = Desk::new(Pace::Now);
+    desk.give(format!("RESUME i {} - a\nDATA {}\n", data.len(), block.len()).as_bytes());
+    desk.give(block);
+    assert_eq!(desk.store.checkpoints, 1);
+    assert!(String::from_utf8_lossy(&desk.output).ends_with("GO 0\n"));
+}
+
+#[test]
+fn who_waits_to_be_told_what_is_kept_is_not_slow() {
+    let mut desk = Desk::new(Pace::Late);
+    let data = Dice::new(1).bytes(1 << 20);
+    desk.give(b"RESUME i - - a\n");
+    desk.answer_all();
+    desk.give(format!("DATA {}\n", data.len()).as_bytes());
+    desk.give(&data);
+    desk.answer_writes();
+    assert!(desk.is_waiting(), "no checkpoint is made");
+    let later = |desk: &mut Desk| {
+        desk.now += Duration::from_secs(7200);
+        desk.conn.session.handle_timeout(desk.now);
+        desk.settle();
+        String::from_utf8_lossy(&desk.output).into_owned()
+    };
+    let output = later(&mut desk);
+    assert!(output.ends_with("GO 0 crc=00000000\n"), "{output}");
+    desk.answer_all();
+    let output = later(&mut desk);
+    assert!(output.contains("KEPT 1048576\nFAIL timeout "), "{output}");
 }
 
 #[test]

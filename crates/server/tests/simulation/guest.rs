@@ -54,6 +54,14 @@ impl Guest {
         each!(self, client => client.requests)
     }
 
+    /// How often it was told how much is kept of a stream.
+    pub(crate) fn kepts(&self) -> u64 {
+        match self {
+            Guest::Ferry(client) => client.oracle.kepts,
+            Guest::Web(_) => 0,
+        }
+    }
+
     pub(crate) fn intended(&self) -> Vec<Effect> {
         each!(self, client => client.intended.clone())
     }

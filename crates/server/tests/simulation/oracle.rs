@@ -81,8 +81,8 @@ pub(crate) struct Put {
 pub(crate) struct Resume {
     pub(crate) id: Id,
     pub(crate) name: String,
-    /// As announced: not always that of the data.
-    pub(crate) size: u64,
+    /// As announced: not always that of the data. [`None`] where the end alone tells.
+    pub(crate) size: Option<u64>,
     pub(crate) mtime: Option<Time>,
     pub(crate) data: Arc<Vec<u8>>,
     pub(crate) refused: Option<Code>,
@@ -99,7 +99,7 @@ impl std::fmt::Debug for Put {
 impl std::fmt::Debug for Resume {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Resume { id, name, size, refused, .. } = self;
-        write!(f, "RESUME {id} {size} {name}, {refused:?}")
+        write!(f, "RESUME {id} {size:?} {name}, {refused:?}")
     }
 }
 
@@ -134,12 +134,19 @@ pub(crate) struct Oracle {
     faulty: bool,
     /// It may leave anything unanswered.
     pub(crate) hangs: bool,
-    aside: HashMap<Id, (String, u64, Aside)>,
+    aside: HashMap<Id, (String, Option<u64>, Aside)>,
+    /// So much of an upload was told to be kept, and nothing has happened since that may have dropped it.
+    promised: HashMap<Id, u64>,
+    /// The last KEPT of an upload on this connection.
+    told: HashMap<Id, u64>,
+    /// How often KEPT was told.
+    pub(crate) kepts: u64,
 }
 
 impl Oracle {
     pub(crate) fn new(tree: Tree, blind: bool, faulty: bool) -> Oracle {
-        Oracle { tree, blind, faulty, hangs: false, aside: HashMap::new() }
+        let (aside, promised, told) = (HashMap::new(), HashMap::new(), HashMap::new());
+        Oracle { tree, blind, faulty, hangs: false, aside, promised, told, kepts: 0 }
     }
 
     /// The connection was cut: what was under way may have come to anything.
@@ -318,24 +325,54 @@ impl Oracle {
             assert_eq!(self.tree.check_target(&resume.name), Ok(()), "RESUME {}", resume.name);
         }
         match first {
-            Reply::Go { offset, parts } => {
-                assert!(*offset <= resume.size, "GO behind the end");
+            Reply::Go { offset, parts, crc } => {
+                let whole = resume.data.len() as u64;
+                assert!(*offset <= whole, "GO behind the end");
+                let kept = resume.size.is_none().then(|| Crc32::of(&resume.data[..*offset as usize]));
+                assert_eq!(*crc, kept, "GO {offset} of other bytes");
+                assert!(resume.size.is_some() || parts.is_empty(), "a stream in parts");
                 let mut end = *offset;
                 for part in parts {
-                    assert!(part.start >= end && part.end <= resume.size, "parts {parts:?} after {offset}");
+                    assert!(part.start >= end && part.end <= whole, "parts {parts:?} after {offset}");
                     end = part.end;
                 }
+                let promised = self.promised.get(&resume.id).copied().unwrap_or_default();
+                assert!(*offset >= promised, "GO {offset}, though KEPT {promised} was told");
                 assert!(unsure || aside == Aside::Exactly(*offset), "GO {offset} of {aside:?}");
                 self.set_aside(resume, Aside::Unsure);
                 Next::Go(*offset)
             }
             Reply::Saved { size, crc, .. } => {
                 assert!(unsure || aside == Aside::Published, "SAVED though {aside:?}");
-                assert_eq!((*size, *crc), (resume.size, Crc32::of(&resume.data)));
+                assert_eq!((*size, *crc), (resume.data.len() as u64, Crc32::of(&resume.data)));
                 self.set_aside(resume, Aside::Published);
                 Next::Answered
             }
             first => panic!("RESUME was answered {first:?}"),
+        }
+    }
+
+    /// The server says that so much of an upload is kept, whatever comes.
+    pub(crate) fn kept(&mut self, asked: Option<&Asked>, offset: u64) {
+        let Some(Asked::Resumed { resume: resume @ Resume { size: None, .. }, body, received }) = asked else {
+            panic!("KEPT {offset} in {asked:?}")
+        };
+        // Of the body that is too large, all that it may have.
+        assert!(offset <= *received || body.fails == Some(Code::TooLarge), "KEPT {offset} of {received}");
+        let before = self.told.insert(resume.id.clone(), offset);
+        assert!(before.is_none_or(|before| before < offset), "KEPT {offset} after {before:?}");
+        self.kepts += 1;
+        // Somebody else, a fault, or this very body may have it dropped.
+        if !self.blind && !self.faulty && body.fails.is_none() {
+            self.promised.insert(resume.id.clone(), offset);
+        }
+    }
+
+    /// The body of a stream begins.
+    pub(crate) fn begins(&mut self, resume: &Resume, body: &BodyFate) {
+        self.told.remove(&resume.id);
+        if body.fails.is_some() {
+            self.promised.remove(&resume.id);
         }
     }
 
@@ -368,13 +405,18 @@ impl Oracle {
         }
         match asked {
             Asked::Resumed { resume, body, received } => {
+                let is_dropped = match code {
+                    Code::Checksum => true,
+                    Code::Stopped | Code::TooLarge => resume.size.is_none(),
+                    _ => false,
+                };
                 let aside = match code {
+                    _ if is_dropped && !thrown => Aside::Exactly(0),
                     Code::Stopped | Code::Incomplete if !thrown && !body.joins => Aside::Exactly(*received),
-                    Code::Checksum if !thrown => Aside::Exactly(0),
                     _ => Aside::Unsure,
                 };
                 self.set_aside(resume, aside);
-                if aside == Aside::Exactly(0) && code == Code::Checksum {
+                if aside == Aside::Exactly(0) && is_dropped {
                     self.aside.remove(&resume.id);
                 }
                 if body.broken.is_empty() { Next::Answered } else { Next::Closing(body.broken.clone()) }

@@ -416,7 +416,7 @@ impl Split {
             let asked = self.lines.get_mut(&key).unwrap().asked.pop_front();
             let is_holder = self.holder.as_ref().is_some_and(|holder| holder.line == key);
             match (asked, answer.first) {
-                (Some(Asked::Resume), Reply::Go { offset, parts }) => self.go(key, offset, &parts),
+                (Some(Asked::Resume), Reply::Go { offset, parts, crc: None }) => self.go(key, offset, &parts),
                 (Some(Asked::Resume | Asked::Held), Reply::Saved { size, crc, .. }) => {
                     assert_eq!((size, crc), (self.data.len() as u64, Crc32::of(&self.data)));
                     self.saved = true;

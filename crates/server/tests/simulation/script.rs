@@ -79,6 +79,20 @@ impl<'a> Writer<'a> {
         self.items
     }
 
+    /// Returns a script that takes up streams, and little else.
+    pub(crate) fn streams(mut self) -> VecDeque<Item> {
+        for _ in 0..self.dice.between(1, 5) {
+            self.resume(true);
+            if self.dice.happens(200) {
+                self.request();
+            }
+            if self.items.back().is_some_and(ends) {
+                break;
+            }
+        }
+        self.items
+    }
+
     /// Appends bytes behind the end, which have no effect.
     fn trail(&mut self) {
         if self.dice.happens(500) {
@@ -132,7 +146,7 @@ impl<'a> Writer<'a> {
 
     fn request(&mut self) {
         if self.ground.contended && self.dice.happens(600) {
-            return if self.dice.happens(300) { self.part() } else { self.resume() };
+            return if self.dice.happens(300) { self.part() } else { self.resume_either() };
         }
         let pick = self.dice.below(100);
         match pick {
@@ -154,7 +168,7 @@ impl<'a> Writer<'a> {
             36..54 => self.change(),
             54..77 => self.put(),
             77..80 => self.part(),
-            80..90 => self.resume(),
+            80..90 => self.resume_either(),
             90..97 => self.malformed(),
             97..99 => self.with(),
             _ => self.garbage(),
@@ -333,7 +347,8 @@ impl<'a> Writer<'a> {
     /// Draws one of the resumable uploads: its number, its size, and the name that it is to have.
     fn resumable(&mut self) -> (usize, u64, String) {
         let which = if self.ground.contended { 1 + self.dice.below(2) } else { self.dice.below(4) };
-        let size = if self.ground.large { [10, 3_000, 700_000, 1_100_000][which] } else { [10, 300, 3_000, 0][which] };
+        let size =
+            if self.ground.large { [10, 600_000, 700_000, 1_100_000][which] } else { [10, 300, 3_000, 0][which] };
         (which, size, format!("{}/{}", self.ground.home, ["kept", "a", "d/x", "kept"][which]))
     }
 
@@ -356,22 +371,32 @@ impl<'a> Writer<'a> {
         self.item(line.into_bytes(), body, Some(Asked::Part(Part { refused, body: fate })));
     }
 
-    fn resume(&mut self) {
+    fn resume_either(&mut self) {
+        let is_stream = self.dice.happens(400);
+        self.resume(is_stream);
+    }
+
+    fn resume(&mut self, is_stream: bool) {
         let (which, mut size, mut name) = self.resumable();
+        let whole = size;
         match self.dice.below(if self.ground.contended { 8 } else { 40 }) {
             0 => size += 1,
             1 => name.push('2'),
             2 => size = UPLOAD_BYTES + 1,
             _ => {}
         }
-        let id = Id::new(&format!("{}-{which}", self.ground.home)).unwrap();
+        // A stream has an id of its own, and at times somebody takes it for something else.
+        let announces = is_stream != self.dice.happens(970);
+        let size = if announces { size } else { whole };
+        let id = Id::new(&format!("{}-{which}{}", self.ground.home, if is_stream { "s" } else { "" })).unwrap();
         let mtime = self.time();
         let shown_time = mtime.map_or("-".into(), |time| time.to_string());
-        let line = format!("RESUME {id} {size} {shown_time} {name}");
-        let too_large = Some(Code::TooLarge).filter(|_| size > UPLOAD_BYTES);
+        let shown_size = if announces { size.to_string() } else { "-".into() };
+        let line = format!("RESUME {id} {shown_size} {shown_time} {name}");
+        let too_large = Some(Code::TooLarge).filter(|_| announces && size > UPLOAD_BYTES);
         let refused = self.with.take().or(self.ground.read_only.then_some(Code::ReadOnly)).or(too_large);
         let data = if refused.is_some() { Vec::new() } else { resumed_data(which, size) };
-        let resume = Resume { id, name, size, mtime, data: Arc::new(data), refused };
+        let resume = Resume { id, name, size: announces.then_some(size), mtime, data: Arc::new(data), refused };
         self.item(line.into_bytes(), Vec::new(), Some(Asked::Resume(resume)));
     }
 
@@ -441,11 +466,23 @@ pub(crate) fn resumed_body(dice: &mut Dice, resume: &Resume, offset: u64) -> (Bo
     let mut bytes = Vec::new();
     let crc = Crc32::of(&resume.data);
     let sound = BodyFate::default();
+    let is_stream = resume.size.is_none();
+    let broken = BodyFate { broken: vec![Code::BadRequest], ..sound.clone() };
     let (fate, sent, end) = match dice.below(12) {
+        // What is not known ahead can't be too short, nor in parts; but too large.
+        2 if is_stream && cut < rest.len() => {
+            (BodyFate { fails: Some(Code::Checksum), ..sound }, cut, format!("END {crc}\n"))
+        }
+        // Of a body that was refused before, JOIN is the end as well.
+        5 | 6 if is_stream => (broken, cut, format!("JOIN {crc}\nDATA 0\n")),
+        7 if is_stream => {
+            let hole = (UPLOAD_BYTES + 1).max(MIN_HOLE_BYTES);
+            (BodyFate { fails: Some(Code::TooLarge), ..sound }, cut, format!("HOLE {hole}\nEND {crc}\n"))
+        }
         0 | 1 => (BodyFate { fails: Some(Code::Stopped), ..sound }, cut, "STOP\n".to_owned()),
         2 if cut < rest.len() => (BodyFate { fails: Some(Code::Incomplete), ..sound }, cut, format!("END {crc}\n")),
         3 => (BodyFate { fails: Some(Code::Checksum), ..sound }, rest.len(), format!("END {}\n", Crc32(crc.0 ^ 1))),
-        4 => (BodyFate { broken: vec![Code::BadRequest], ..sound }, cut, "DATA 0\n".to_owned()),
+        4 => (broken, cut, "DATA 0\n".to_owned()),
         5 if cut < rest.len() => (BodyFate { joins: true, ..sound }, cut, format!("JOIN {crc}\n")),
         6 => (sound, rest.len(), format!("JOIN {crc}\n")),
         _ => (sound, rest.len(), format!("END {crc}\n")),

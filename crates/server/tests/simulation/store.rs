@@ -122,14 +122,14 @@ impl Awaited {
 
 enum Kept {
     Aside { data: Vec<u8>, offset: u64, parts: BTreeMap<u64, Vec<u8>> },
-    Published { crc: Crc32, tag: ferry_wire::Tag },
+    Published { size: u64, crc: Crc32, tag: ferry_wire::Tag },
 }
 
 struct KeptUpload {
     /// Whoever works on it.
     held_by: Option<UploadId>,
     name: Name,
-    size: u64,
+    size: Option<u64>,
     kept: Kept,
     locked: bool,
     owner: Owner,

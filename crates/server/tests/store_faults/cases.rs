@@ -49,6 +49,8 @@ pub(crate) struct Run {
     pub(crate) promised: u64,
     /// The parts beyond that were.
     pub(crate) promised_parts: Vec<Range<u64>>,
+    /// The size of the resumable upload is told by its end alone.
+    pub(crate) streams: bool,
 }
 
 impl Run {
@@ -82,9 +84,14 @@ impl Run {
         Ok(format!("{done} {} {:o}", there.mtime(), there.mode() & 0o777))
     }
 
+    /// Returns the size that is announced of a resumable upload.
+    pub(crate) fn announced(&self, whole: &[u8]) -> Option<u64> {
+        (!self.streams).then_some(whole.len() as u64)
+    }
+
     /// RESUME, up to GO or SAVED.
     fn resumed(&mut self) -> Result<Result<Held, Reply>, Failure> {
-        let resumed = self.client().resume(&id(ID), &name("r"), upload().len() as u64)?;
+        let resumed = self.client().resume(&id(ID), &name("r"), self.announced(&upload()))?;
         Ok(match resumed {
             Resumed::Saved(reply) => Err(reply),
             Resumed::Going(held) => {
@@ -176,6 +183,11 @@ impl Run {
         let held = self.send(held, 3 * CHUNK).expect("undisturbed writes");
         self.client().cut(held, Some(&upload()[3 * CHUNK..3 * CHUNK + 100]));
         self.promised = 3 * CHUNK as u64 + 100;
+    }
+
+    fn interrupted_stream(&mut self) {
+        self.streams = true;
+        self.interrupted();
     }
 
     /// Whole and on the disk, but the server ended before it had its name.
@@ -343,6 +355,34 @@ pub(crate) fn resumes() -> Vec<Case> {
         }),
     ];
     cases.extend([
+        resuming("stream, fresh", rename, |run| run.streams = true, Run::resume),
+        resuming("stream, interrupted before", rename, Run::interrupted_stream, Run::resume),
+        resuming(
+            "stream, whole before",
+            rename,
+            |run| {
+                run.streams = true;
+                run.unpublished();
+            },
+            Run::resume,
+        ),
+        resuming(
+            "stream, published before",
+            None,
+            |run| {
+                run.streams = true;
+                drop(run.resume().expect("a RESUME"));
+            },
+            Run::resume,
+        ),
+        resuming("stream, stopped", None, Run::interrupted_stream, |run| {
+            let Ok(held) = run.resumed()? else { panic!("SAVED for what was kept") };
+            run.promised = 0;
+            run.client().refuse(held);
+            Ok("discarded".into())
+        }),
+    ]);
+    cases.extend([
         resuming("resume, in parts", rename, no_preparation, Run::in_parts),
         resuming("resume, in parts, some before", rename, Run::interrupted_in_parts, Run::in_parts),
         resuming("resume, over parts", rename, Run::interrupted_in_parts, |run| {
@@ -420,7 +460,7 @@ impl Lack {
         match self {
             Lack::Nothing => false,
             // Servers of other machines may write there: what is resumed has other names.
-            Lack::Kind => request == "put, new" || request.starts_with("resume"),
+            Lack::Kind => request == "put, new" || request.starts_with("resume") || request.starts_with("stream"),
             Lack::NoReplace | Lack::Links => request.starts_with("rename"),
             Lack::NoWait | Lack::CachedWalks => request.starts_with("get"),
             Lack::Room => request == "put, room set aside",

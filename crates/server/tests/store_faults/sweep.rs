@@ -155,8 +155,16 @@ fn prepared(case: &Case) -> Run {
     let root = fresh_root();
     let options = ferry_server::store::StoreOptions { max_staged: case.room, ..common::options(root.path()) };
     let saboteur = Arc::new(Saboteur::new(case.lack));
-    let mut run =
-        Run { root, options, saboteur, store: None, cold: case.cold, promised: 0, promised_parts: Vec::new() };
+    let mut run = Run {
+        root,
+        options,
+        saboteur,
+        store: None,
+        cold: case.cold,
+        promised: 0,
+        promised_parts: Vec::new(),
+        streams: false,
+    };
     run.open().expect("an undisturbed store");
     (case.prepare)(&mut run);
     run
@@ -286,7 +294,7 @@ impl Run {
 fn resume_again(run: &mut Run, lack: Lack, upload: &(&str, &str, Vec<u8>), found: &mut Vec<String>) {
     let (as_id, to, whole) = (id(upload.0), name(upload.1), &upload.2);
     let there = Tree::read(run.root.path()).file(upload.1).is_some_and(|bytes| bytes == whole);
-    let held = match run.client().resume(&as_id, &to, whole.len() as u64) {
+    let held = match run.client().resume(&as_id, &to, run.announced(whole)) {
         Err(failure) => return found.push(format!("RESUME afterwards: {failure}")),
         Ok(Resumed::Saved(reply)) => {
             if !there {

@@ -110,6 +110,18 @@ impl Side {
         Ok(format!("GO {offset}, {}", self.note("r", told)?))
     }
 
+    /// A whole RESUME of an upload whose size its end alone tells.
+    fn stream(&mut self) -> Answer {
+        match self.client().resume(&id("stream"), &name("s"), None)? {
+            Resumed::Saved(reply) => self.note("s", Ok(reply)),
+            Resumed::Going(held) => {
+                let upload = self.client().finish(held, &upload())?;
+                let told = self.client().publish(upload);
+                self.note("s", told)
+            }
+        }
+    }
+
     /// Looks how far the upload is.
     fn measure(&mut self) -> Answer {
         match self.client().measure(&id(ID), &name("r"), UPLOAD_BYTES)? {
@@ -209,6 +221,7 @@ pub(crate) fn acts() -> Vec<Act> {
             after: Side::finish,
             in_parts: true,
         },
+        plain("RESUME of a stream", Side::stream),
         plain("MEASURE", Side::measure),
         plain("expire everything", |side| {
             let keep = Duration::ZERO;

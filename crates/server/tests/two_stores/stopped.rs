@@ -82,7 +82,8 @@ impl Sender {
     }
 
     fn resume(&mut self) -> Result<Option<Held>, Failure> {
-        match self.client().resume(&id(ID), &name(NAME), BYTES as u64)? {
+        // A stream: its journal has no size to go by. Those of the interleaved requests have one.
+        match self.client().resume(&id(ID), &name(NAME), None)? {
             Resumed::Saved(reply) => {
                 self.saved = Some(reply);
                 Ok(None)

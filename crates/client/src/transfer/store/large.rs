@@ -23,7 +23,7 @@ use crate::{block::Block, conversation::Exchange, error::Error};
 pub(in crate::transfer) const RESUME_BYTES: u64 = 8 << 20;
 
 /// A connection that brought less is no progress: a few bytes each could keep a client for ever.
-const LEAST_PROGRESS_BYTES: u64 = 64 << 10;
+pub(super) const LEAST_PROGRESS_BYTES: u64 = 64 << 10;
 
 /// How often an upload is asked for again whose id is in use elsewhere, and how long is waited in between.
 const BUSY_TRIES: u32 = 5;
@@ -158,7 +158,7 @@ impl Round<'_, '_, '_, '_> {
                 self.announce(index, size);
             }
             self.exchange.with_mode(mode);
-            let answer = self.ask(index, size, &Request::Resume { id: id.clone(), size, mtime, name });
+            let answer = self.ask(index, size, &Request::Resume { id: id.clone(), size: Some(size), mtime, name });
             self.common.coming.store(0, Ordering::Relaxed);
             match answer? {
                 Answer::Go(offset, parts) => {
@@ -253,7 +253,7 @@ impl Round<'_, '_, '_, '_> {
             // Those of earlier files come first.
             let (sent, reply) = self.reply()?;
             match (&sent.kind, reply) {
-                (Kind::Asked, Reply::Go { offset, parts }) => return Ok(Answer::Go(offset, parts)),
+                (Kind::Asked, Reply::Go { offset, parts, .. }) => return Ok(Answer::Go(offset, parts)),
                 (Kind::Asked, Reply::Saved { size, crc, tag }) => return Ok(Answer::Saved(size, crc, tag)),
                 (Kind::Asked, Reply::File(_) | Reply::Dir(_)) => return Ok(Answer::Taken),
                 (Kind::Asked, Reply::Fail(failure)) if !is_farewell(failure.code) => {

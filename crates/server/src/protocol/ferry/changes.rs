@@ -74,19 +74,19 @@ impl<H: Handles> FerrySession<H> {
         &mut self,
         id: Id,
         name: Name,
-        size: u64,
+        size: Option<u64>,
         (mtime, permissions): (Option<Time>, Option<Permissions>),
         terms: Terms,
         now: Instant,
     ) {
         debug_assert!(self.queue.is_empty(), "a request reads before those in front of it are answered");
         let transfer = Transfer::new("RESUME", &name, now);
-        if let Err(failure) = check_upload(&self.limits, Some(size)) {
+        if let Err(failure) = check_upload(&self.limits, size) {
             return self.refuse_transfer(transfer, failure, false, now);
         }
         let resume =
             Resume { id: id.clone(), name, size, mtime, permissions, owner: self.visitor.owner(), begins: true };
-        let wanted = Wanted { size: Some(size), id: Some(id), is_part: false, terms, transfer };
+        let wanted = Wanted { size, id: Some(id), is_part: false, terms, transfer };
         self.prepare(UploadOperation::Resume(resume), wanted);
     }
 
@@ -138,15 +138,16 @@ impl<H: Handles> FerrySession<H> {
         let Wanted { size, id, is_part, terms, transfer } = wanted;
         match resumed {
             Ok(Resumed::Going { upload: handle, digest, parts }) => {
-                let check = BodyCheck::resume(size.unwrap_or_default(), digest);
-                let transfer = Transfer { resumed: check.received(), ..transfer };
-                let go = if is_evicted { Err(taken_over()) } else { Ok(Reply::Go { offset: check.received(), parts }) };
+                let crc = size.is_none().then(|| digest.crc());
+                let check = BodyCheck::resume(size, digest);
+                let (offset, transfer) = (check.received(), Transfer { resumed: check.received(), ..transfer });
+                let go = if is_evicted { Err(taken_over()) } else { Ok(Reply::Go { offset, parts, crc }) };
                 let prepared = Prepared { number, handle, id, is_part, size, check, terms, transfer };
                 self.receive_body(prepared, Some(go), now);
             }
             Ok(Resumed::Published(published)) => {
+                self.record(Transfer { resumed: published.size, ..transfer }, None, now);
                 self.reply(published.into());
-                self.record(Transfer { resumed: size.unwrap_or_default(), ..transfer }, None, now);
             }
             // After a refused RESUME the client sends no body.
             Err(error) => self.not_prepared(transfer, terms.told(error), false, now),
@@ -259,6 +260,17 @@ impl<H: Handles> FerrySession<H> {
         match self.phase {
             Phase::Receiving(number) => self.uploads.may_be_joined(number),
             _ => true,
+        }
+    }
+
+    /// Tells how much is kept of an upload whose size is not known, where that is news. Of what the client does not take, only
+    /// the last is told.
+    pub(super) fn tell_kept(&mut self) {
+        if let Phase::Receiving(number) = self.phase
+            && self.outbox.is_empty()
+            && let Some(offset) = self.uploads.take_news(number)
+        {
+            self.reply(Reply::Kept { offset });
         }
     }
 

@@ -169,6 +169,7 @@ impl<H: Handles> FerrySession<H> {
             (!limits.read_only, Greeting::TOUCH),
             (true, Greeting::HOLES),
             (!limits.read_only, Greeting::PARTS),
+            (!limits.read_only, Greeting::STREAMS),
             (true, Greeting::SPACE),
         ];
         let modes = limits.kept_modes.filter(|_| !limits.read_only);

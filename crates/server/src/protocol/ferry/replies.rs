@@ -65,7 +65,7 @@ impl From<Stored> for Reply {
         match stored {
             Stored::Published(published) => published.into(),
             Stored::Part => Reply::Done,
-            Stored::Kept(offset) => Reply::Go { offset, parts: Vec::new() },
+            Stored::Kept(offset) => Reply::Go { offset, parts: Vec::new(), crc: None },
         }
     }
 }

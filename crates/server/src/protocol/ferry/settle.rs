@@ -63,6 +63,7 @@ impl<H: Handles> FerrySession<H> {
         if let Phase::Receiving(number) = self.phase {
             self.upload_event(number, now, |_| {});
         }
+        self.tell_kept();
         self.settle_queue();
         while self.settle_phase(now) {}
         debug_assert!(self.queue.len() <= PENDING_REQUESTS + 1, "more requests wait than may");
@@ -116,6 +117,8 @@ impl<H: Handles> FerrySession<H> {
     fn waiting(&self) -> Waiting {
         match (&self.phase, self.receiving()) {
             (_, Some(body)) if body.room() == 0 => Waiting::Store,
+            // It may go on only once it is told what is kept.
+            (Phase::Receiving(number), _) if self.uploads.makes_news(*number) => Waiting::Store,
             // After GO a client may have much to read before it can go on.
             (Phase::Receiving(number), _) if self.uploads.is_ahead(*number) => Waiting::Idle,
             (Phase::Receiving(_) | Phase::Discarding, _) => Waiting::Body,

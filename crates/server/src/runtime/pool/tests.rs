@@ -298,8 +298,15 @@ fn chunk() -> Chunk {
 
 fn resume() -> Operation<Disk> {
     let (id, name) = (Id::new("up").unwrap(), Name::new("new").unwrap());
-    let resume =
-        Resume { id, name, size: BYTES as u64, mtime: None, permissions: None, owner: Owner::default(), begins: true };
+    let resume = Resume {
+        id,
+        name,
+        size: Some(BYTES as u64),
+        mtime: None,
+        permissions: None,
+        owner: Owner::default(),
+        begins: true,
+    };
     Operation::Upload(NUMBER, UploadOperation::Resume(resume))
 }
 

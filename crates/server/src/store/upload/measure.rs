@@ -41,13 +41,12 @@ impl Store {
             };
             let Some(first) = first else { return Err(StoreError::at(name.as_str(), ErrorKind::NoUpload)) };
             Store::owner_of(wanted, &first.entry)?;
-            let (crc, tag) = match &first.entry.state {
+            let whole = match &first.entry.state {
                 KeptState::Kept { offset, .. } => return Ok(Progress::Kept(*offset)),
-                KeptState::Published { crc, tag } => {
-                    let published = Published { size: first.entry.size, crc: *crc, tag: tag.clone() };
-                    return Ok(Progress::Published(published));
+                KeptState::Published { size, crc, tag } => {
+                    return Ok(Progress::Published(Published { size: *size, crc: *crc, tag: tag.clone() }));
                 }
-                KeptState::Publishing { crc, tag } => (*crc, tag),
+                KeptState::Publishing { size, crc, tag } => Published { size: *size, crc: *crc, tag: tag.clone() },
             };
             // Where it has gone it may have its name by now, or be dropped: then its journal says so first.
             match self.glimpse(area, id.as_str()) {
@@ -56,9 +55,9 @@ impl Store {
                 Err(error) => return Err(failed(error)),
             }
             if first.data.is_some_and(|data| !self.has_name(&first.entry.name, &data)) {
-                return Ok(Progress::Kept(first.entry.size));
+                return Ok(Progress::Kept(whole.size));
             }
-            return self.found_published(area, &first.entry, tag, crc).map(Progress::Published).map_err(failed);
+            return self.found_published(area, &first.entry.name, whole).map(Progress::Published).map_err(failed);
         }
         Err(StoreError::at(name.as_str(), ErrorKind::HeldElsewhere { seconds: None }))
     }
@@ -102,7 +101,8 @@ mod tests {
 
     fn wanted(name: &str, size: u64) -> Resume {
         let (id, name) = (Id::new("0123456789abcdef").unwrap(), Name::new(name).unwrap());
-        Resume { id, name, size, mtime: None, permissions: None, owner: Owner::of_user("alice"), begins: false }
+        let (size, owner) = (Some(size), Owner::of_user("alice"));
+        Resume { id, name, size, mtime: None, permissions: None, owner, begins: false }
     }
 
     fn resume(store: &Store, wanted: &Resume) -> Result<(Arc<Upload>, Digest), ErrorKind> {

@@ -163,7 +163,7 @@ mod tests {
         let (name, owner) = (Name::new("f").unwrap(), Owner::of_user("alice"));
         match store
             .resume(
-                &Resume { id: id(), name, size: SIZE, mtime: None, permissions: None, owner, begins: true },
+                &Resume { id: id(), name, size: Some(SIZE), mtime: None, permissions: None, owner, begins: true },
                 &|| true,
             )
             .unwrap()

@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use ferry_wire::{Crc32, Digest, Id, Name, Tag};
+use ferry_wire::{Digest, Id, Name, Tag};
 use rustix::{
     fs::{OFlags, Stat},
     io::Errno,
@@ -122,7 +122,7 @@ impl Store {
         let mut staged = Staged { journal: Some(journal), file: Some(file), ..Staged::default() };
         staged.parts = Parts::resumed(digest.bytes(), parts.clone());
         let attributes = target?;
-        let (place, size, mtime, permissions) = (Place::Kept(kept), Some(*size), *mtime, *permissions);
+        let (place, size, mtime, permissions) = (Place::Kept(kept), *size, *mtime, *permissions);
         let (store, name_of, hands) = (self.stamp.clone(), name.clone(), Hands::default());
         let staged_of = Mutex::default();
         let upload = Upload {
@@ -277,10 +277,10 @@ impl Store {
     ) -> Result<Going, StoreError> {
         let Resume { name, owner, .. } = wanted;
         let owner = taken.entry.as_ref().map_or_else(|| Ok(owner.clone()), |entry| Store::owner_of(wanted, entry))?;
-        let promised = match taken.entry.as_ref().map(|entry| (entry.size, &entry.state)) {
-            Some((_, KeptState::Kept { offset, crc, .. })) => Digest::resume(*crc, *offset),
-            Some((size, KeptState::Publishing { crc, .. })) => Digest::resume(*crc, size),
-            Some((_, KeptState::Published { .. })) | None => Digest::new(),
+        let promised = match taken.entry.as_ref().map(|entry| &entry.state) {
+            Some(KeptState::Kept { offset, crc, .. }) => Digest::resume(*crc, *offset),
+            Some(KeptState::Publishing { size, crc, .. }) => Digest::resume(*crc, *size),
+            Some(KeptState::Published { .. }) | None => Digest::new(),
         };
         let parts = match taken.entry.as_ref().map(|entry| &entry.state) {
             Some(KeptState::Kept { parts, .. }) => parts.as_slice(),
@@ -311,13 +311,12 @@ impl Store {
         of: &Tenure,
         entry: &JournalEntry,
     ) -> Result<Option<Found>, Errno> {
-        let (crc, tag) = match &entry.state {
-            KeptState::Published { crc, tag } => {
-                let published = Published { size: entry.size, crc: *crc, tag: tag.clone() };
-                return Ok(Some(Found::Published(published)));
+        let whole = match &entry.state {
+            KeptState::Published { size, crc, tag } => {
+                return Ok(Some(Found::Published(Published { size: *size, crc: *crc, tag: tag.clone() })));
             }
             KeptState::Kept { .. } => return Ok(Some(Found::Nothing)),
-            KeptState::Publishing { crc, tag } => (*crc, tag),
+            KeptState::Publishing { size, crc, tag } => Published { size: *size, crc: *crc, tag: tag.clone() },
         };
         match traces.data_since(Some(of)) {
             Some(data) => match area.stat_data(id.as_str(), traces, data) {
@@ -325,14 +324,14 @@ impl Store {
                     // This name must be on the disk before the other one goes.
                     self.sync_published(area, &entry.name)?;
                     area.remove_data(id.as_str(), traces, data)?;
-                    self.found_published(area, entry, tag, crc).map(Found::Published).map(Some)
+                    self.found_published(area, &entry.name, whole).map(Found::Published).map(Some)
                 }
                 Ok(_) => Ok(Some(Found::Nothing)),
                 Err(Errno::NOENT) => Ok(None),
                 Err(error) => Err(error),
             },
             None if area.is_without_data(id.as_str(), traces, of)? => {
-                self.found_published(area, entry, tag, crc).map(Found::Published).map(Some)
+                self.found_published(area, &entry.name, whole).map(Found::Published).map(Some)
             }
             None => Ok(None),
         }
@@ -360,20 +359,22 @@ impl Store {
     /// Looks for the data of the upload that `journal` tells of.
     fn look_for(&self, area: &Area, data_name: &str, entry: &JournalEntry) -> Result<Found, Errno> {
         let (offset, crc, published) = match &entry.state {
-            KeptState::Published { crc, tag } => {
-                return Ok(Found::Published(Published { size: entry.size, crc: *crc, tag: tag.clone() }));
+            KeptState::Published { size, crc, tag } => {
+                return Ok(Found::Published(Published { size: *size, crc: *crc, tag: tag.clone() }));
             }
             KeptState::Kept { offset, crc, .. } => (*offset, *crc, None),
-            KeptState::Publishing { crc, tag } => (entry.size, *crc, Some(tag)),
+            KeptState::Publishing { size, crc, tag } => {
+                (*size, *crc, Some(Published { size: *size, crc: *crc, tag: tag.clone() }))
+            }
         };
         match area.open_data(area.kept(), data_name) {
             Ok(file) => {
                 let stat = self.syscalls.stat(&file)?;
-                if let Some(tag) = published.filter(|_| self.has_name(&entry.name, &stat)) {
+                if let Some(whole) = published.filter(|_| self.has_name(&entry.name, &stat)) {
                     // This name must be on the disk before the other one goes.
                     self.sync_published(area, &entry.name)?;
                     self.syscalls.unlink(area.kept(), data_name, false)?;
-                    return self.found_published(area, entry, tag, crc).map(Found::Published);
+                    return self.found_published(area, &entry.name, whole).map(Found::Published);
                 }
                 // A journal that promises more than there is can't be: the bytes were synced before it.
                 // Should a disk lie, the upload begins anew.
@@ -382,7 +383,7 @@ impl Store {
                 Ok(Found::Kept(file, kept, beyond))
             }
             Err(Errno::NOENT) => match published {
-                Some(tag) => self.found_published(area, entry, tag, crc).map(Found::Published),
+                Some(whole) => self.found_published(area, &entry.name, whole).map(Found::Published),
                 None => Ok(Found::Nothing),
             },
             Err(error) => Err(error),
@@ -397,17 +398,11 @@ impl Store {
     }
 
     /// Makes durable that an upload has its name, which may have been given by a server that was
-    /// killed. `tag` is the one that its file had before.
-    pub(super) fn found_published(
-        &self,
-        area: &Area,
-        entry: &JournalEntry,
-        tag: &Tag,
-        crc: Crc32,
-    ) -> Result<Published, Errno> {
-        self.sync_published(area, &entry.name)?;
-        let tag = self.tag_after_rename(&entry.name, tag);
-        Ok(Published { size: entry.size, crc, tag })
+    /// killed. The tag of `whole` is the one that its file had before.
+    pub(super) fn found_published(&self, area: &Area, name: &Name, whole: Published) -> Result<Published, Errno> {
+        self.sync_published(area, name)?;
+        let tag = self.tag_after_rename(name, &whole.tag);
+        Ok(Published { tag, ..whole })
     }
 
     /// Returns the tag of an upload whose server was killed right after the rename, `before` being
@@ -450,6 +445,8 @@ impl Store {
 mod tests {
     use std::fs;
 
+    use ferry_wire::Crc32;
+
     use super::*;
     use crate::store::{Chunk, Finish, Owner, testing::options};
 
@@ -464,7 +461,7 @@ mod tests {
                     &Resume {
                         id,
                         name,
-                        size: 5,
+                        size: Some(5),
                         mtime: None,
                         permissions: None,
                         owner: Owner::default(),

@@ -62,12 +62,12 @@ impl Store {
         let Some(known) = self.kept.get(&wanted.id) else { return Err(StoreError::of(ErrorKind::NoUpload)) };
         known.check(wanted)?;
         Ok(match &known.kept {
-            Kept::Published { crc, tag } => {
-                Progress::Published(Published { size: known.size, crc: *crc, tag: tag.clone() })
+            Kept::Published { size, crc, tag } => {
+                Progress::Published(Published { size: *size, crc: *crc, tag: tag.clone() })
             }
             Kept::Aside { offset, .. } => match known.held_by {
                 // Its journal says so before it gets its name.
-                Some(held) if self.uploads[held.0].whole => Progress::Kept(known.size),
+                Some(held) if self.uploads[held.0].whole => Progress::Kept(self.uploads[held.0].data.len() as u64),
                 _ => Progress::Kept(*offset),
             },
         })

@@ -135,8 +135,8 @@ impl Store {
             kept.check(&resume)?;
             owner = kept.owner.clone();
             match &kept.kept {
-                Kept::Published { crc, tag } => {
-                    return Ok(Resumed::Published(Published { size, crc: *crc, tag: tag.clone() }));
+                Kept::Published { size: whole, crc, tag } => {
+                    return Ok(Resumed::Published(Published { size: *whole, crc: *crc, tag: tag.clone() }));
                 }
                 Kept::Aside { data, offset, parts: beyond } => {
                     (begun, parts) = (data[..*offset as usize].to_vec(), beyond.clone());
@@ -171,7 +171,11 @@ impl Store {
         let overlaps = |other: &Range<u64>| other.start < range.end && range.start < other.end;
         let holder = &self.uploads[of.0];
         let mut whole = holder.parts.iter().map(|(&offset, data)| offset..offset + data.len() as u64);
-        if range.is_empty() || range.end > kept.size || offset < holder.reach || whole.any(|whole| overlaps(&whole)) {
+        if range.is_empty()
+            || range.end > kept.size.unwrap_or_default()
+            || offset < holder.reach
+            || whole.any(|whole| overlaps(&whole))
+        {
             return refused(ErrorKind::BadPart);
         }
         let open = holder.open_parts.clone();
@@ -272,7 +276,7 @@ impl Store {
         let tag = self.tree.publish(&name, data, upload.mtime.unwrap_or(some_time())).map_err(refused)?;
         self.end(handle);
         if let Some(kept) = self.id_of(handle).and_then(|id| self.kept.get_mut(&id)) {
-            kept.kept = Kept::Published { crc, tag: tag.clone() };
+            kept.kept = Kept::Published { size, crc, tag: tag.clone() };
         }
         self.note(conn, Effect::Published { name, size, crc });
         Ok(Published { size, crc, tag })

@@ -8,7 +8,7 @@ mod turns;
 mod users;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     net::IpAddr,
     sync::Arc,
     time::{Duration, Instant, UNIX_EPOCH},
@@ -41,7 +41,7 @@ use crate::{
     guest::Guest,
     leases::{Job, Rules},
     oracle::Oracle,
-    script::{Ground, LASTING_FILES, UPLOAD_BYTES, Writer, lasting_file},
+    script::{Ground, Item, LASTING_FILES, UPLOAD_BYTES, Writer, lasting_file},
     store::{Effect, Model, Store},
     tree::{Node, Tree, some_time},
     web::{WebClient, WebOracle, WebWriter},
@@ -70,6 +70,8 @@ pub(crate) struct Figures {
     pub(crate) hung: u64,
     pub(crate) unanswered: u64,
     pub(crate) late: u64,
+    /// KEPT, of streams.
+    pub(crate) kepts: u64,
 }
 
 impl Figures {
@@ -88,6 +90,24 @@ impl Figures {
         self.hung += other.hung;
         self.unanswered += other.unanswered;
         self.late += other.late;
+        self.kepts += other.kepts;
+    }
+}
+
+impl Weather {
+    fn ground(&self, home: String) -> Ground {
+        let Weather { read_only, large, shared, contended, faults, hangs, .. } = *self;
+        Ground { home, read_only, large, contended: shared && contended, faulty: faults + hangs > 0 }
+    }
+
+    /// A client that says `items`, where there is `tree`.
+    fn client(&self, ground: Ground, items: VecDeque<Item>, tree: Tree, dice: &mut Dice) -> Client {
+        let bytes: usize = items.iter().map(|item| item.line.len() + item.body.len()).sum();
+        let manner = manner(dice, bytes);
+        let mut oracle = Oracle::new(tree, self.shared, self.faults > 0);
+        oracle.hangs = self.hangs > 0;
+        let own = Dice::new(dice.next());
+        Client::new(ground, manner, items, oracle, own)
     }
 }
 
@@ -183,7 +203,7 @@ impl World {
             kept_modes: Some(ferry_wire::Mode::ALL),
             upload_bytes: UPLOAD_BYTES,
             timeouts: Timeouts { idle: TIMEOUT, request: TIMEOUT, window: TIMEOUT, window_bytes: 1 },
-            checkpoint_bytes: 512 << 10,
+            checkpoint_bytes: 100_000,
             checkpoint_time: Duration::from_secs(15),
             keep: Duration::from_secs(72 * 3600),
         };
@@ -219,6 +239,7 @@ impl World {
         }
         world.populate();
         world.invite_browsers(seed);
+        world.invite_streamer(seed);
         world
     }
 
@@ -230,23 +251,38 @@ impl World {
             self.lay_out(home);
         }
         for home in homes {
-            let Weather { read_only, large, shared, contended, faults, hangs, .. } = self.weather;
-            let contended = shared && contended;
-            let ground = Ground { home, read_only, large, contended, faulty: faults + hangs > 0 };
+            let large = self.weather.large;
+            let ground = self.weather.ground(home);
             // Byte by byte, a long script only takes time.
             let most = if large || self.weather.grain < 100 { 8 } else { 25 };
             let requests = self.dice.between(0, most);
             let items = Writer::new(&ground, &mut self.dice).script(requests);
-            let bytes: usize = items.iter().map(|item| item.line.len() + item.body.len()).sum();
-            let manner = manner(&mut self.dice, bytes);
             let tree = self.store.tree.below(&ground.home);
-            let mut oracle = Oracle::new(tree, shared, faults > 0);
-            oracle.hangs = self.weather.hangs > 0;
-            let dice = Dice::new(self.dice.next());
-            let client = Client::new(ground, manner, items, oracle, dice);
-            self.peers.push(Peer { client: Guest::Ferry(client.into()), link: Link::default(), conn: None, last: 0 });
-            assert!(self.connect(self.peers.len() - 1), "the first few have room");
+            let client = self.weather.client(ground, items, tree, &mut self.dice);
+            self.invite(client);
         }
+    }
+
+    /// Where bodies are large, somebody sends streams that are long enough for checkpoints. From dice of their own, too.
+    fn invite_streamer(&mut self, seed: u64) {
+        if !self.weather.large || self.weather.read_only || self.peers.len() >= 6 {
+            return;
+        }
+        let mut dice = Dice::new(seed ^ 5);
+        let home = if self.weather.shared { "shared" } else { "s" };
+        if !self.weather.shared {
+            self.lay_out(home);
+        }
+        let ground = self.weather.ground(home.to_owned());
+        let items = Writer::new(&ground, &mut dice).streams();
+        let tree = self.store.tree.below(&ground.home);
+        let client = self.weather.client(ground, items, tree, &mut dice);
+        self.invite(client);
+    }
+
+    fn invite(&mut self, client: Client) {
+        self.peers.push(Peer { client: Guest::Ferry(client.into()), link: Link::default(), conn: None, last: 0 });
+        assert!(self.connect(self.peers.len() - 1), "the first few have room");
     }
 
     /// Clients of HTTP come as well, to a home of their own or to the one that is shared. From dice of their own, so that
@@ -591,6 +627,7 @@ impl World {
         self.figures.faults += self.store.faults;
         let Rules { refused, displaced, evicted, .. } = self.rules;
         (self.figures.refused, self.figures.displaced, self.figures.evicted) = (refused, displaced, evicted);
+        self.figures.kepts += self.peers.iter().map(|peer| peer.client.kepts()).sum::<u64>();
         self.figures.requests += self.peers.iter().map(|peer| peer.client.requests()).sum::<u64>();
     }
 }

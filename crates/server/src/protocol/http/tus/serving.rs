@@ -144,13 +144,13 @@ impl<H: Handles> HttpSession<H> {
             tus.address = Some(address);
         }
         let begins = request.method == Method::Post;
-        Ok(Resume { id, name, size, mtime, permissions: None, owner: self.visitor.owner(), begins })
+        Ok(Resume { id, name, size: Some(size), mtime, permissions: None, owner: self.visitor.owner(), begins })
     }
 
     /// The gate for an upload.
     fn upload_terms(&self, address: &Address) -> Result<Terms, Failure> {
         let Address { id, name, length, if_none, .. } = address.clone();
-        let request = Request::Resume { id, size: length, mtime: None, name };
+        let request = Request::Resume { id, size: Some(length), mtime: None, name };
         self.visitor.pass(&request, Options { if_none, ..Options::default() })
     }
 }
@@ -243,7 +243,7 @@ impl<H: Handles> HttpSession<H> {
         tus.check = checksum.map(|checksum| PieceCheck::new(checksum, &digest));
         tus.failed = refusal;
         request.transfer.resumed = offset;
-        let check = BodyCheck::resume(length, digest);
+        let check = BodyCheck::resume(Some(length), digest);
         let (number, transfer) = (becoming.number, request.transfer.clone());
         let (id, size) = (Some(id), Some(length));
         let prepared = Prepared { number, handle, id, is_part: false, size, check, terms, transfer };
