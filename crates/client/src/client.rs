@@ -429,14 +429,21 @@ impl Client {
     }
 
     /// Stores all that `source` gives as [`Client::put_from`] does. Where the connection is lost, also before, another one is
-    /// opened, as [`Settings::retries`] and [`Settings::retry_for`] say, and all is sent again from its first byte: of that,
-    /// up to [`KEPT_INPUT_BYTES`](crate::KEPT_INPUT_BYTES) are kept in memory. With [`IfTaken::Fail`] that ends with the
-    /// last byte: the upload may have got its name. `watch` is told as by [`Client::connect_patiently`], and of bytes that
-    /// moved.
+    /// opened, as [`Settings::retries`] and [`Settings::retry_for`] say, and it goes on from what the server has. So that it
+    /// can, what the server does not say yet that it keeps is kept in memory, up to
+    /// [`KEPT_INPUT_BYTES`](crate::KEPT_INPUT_BYTES): where that is full, the server's disk is waited for. What went on is
+    /// read again by the server at the end, and compared.
+    ///
+    /// A stream of less than 1 MiB that does not block, and any stream to a server that is too old (no `streams` in its
+    /// greeting) or keeps as many uploads as it may, is sent again from its first byte, as long as no more of it was sent than
+    /// is kept. With [`IfTaken::Fail`] that ends with the last byte: the upload may have got its name.
+    ///
+    /// `watch` is told as by [`Client::connect_patiently`], and of bytes that moved.
     ///
     /// # Errors
     ///
-    /// [`Error::Overrun`] where more was sent than is kept, and as [`Client::put_from`].
+    /// [`Error::Overrun`] where more was sent to such a server than is kept, [`Error::Forgotten`] where a server has less than
+    /// it said, [`Error::Verification`] where it has other bytes, and as [`Client::put_from`].
     pub fn put_replaying(
         &mut self,
         name: &Name,

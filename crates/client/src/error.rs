@@ -141,6 +141,18 @@ pub enum Error {
         /// Why the connection was lost.
         source: Box<Error>,
     },
+    /// The server has less of a stream than it said that it keeps, after a lost connection, and what is missing can't be read
+    /// again. The name is as it was.
+    #[error(
+        "the server has only {there} bytes of the input any more, and those before {from} are not at hand to be sent again; \
+         nothing was stored"
+    )]
+    Forgotten {
+        /// Bytes that it has.
+        there: u64,
+        /// The first byte that could be sent again.
+        from: u64,
+    },
     /// The server does not know what was asked for; nothing was sent to it.
     #[error("the server cannot {what} (it does not say '{feature}'); nothing was sent")]
     Lacking {
@@ -238,7 +250,8 @@ impl Error {
             | Error::NotConnected
             | Error::Closed(_)
             | Error::Broken(_)
-            | Error::Overrun { .. } => Blame::Connection,
+            | Error::Overrun { .. }
+            | Error::Forgotten { .. } => Blame::Connection,
             Error::Server(failure) if failure.code == Code::Checksum => Blame::Protocol,
             Error::Server(_)
             | Error::Login { .. }

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use ferry_client::{Address, Client, Error, Id, Name, Options, Part};
+use ferry_client::{Address, Client, Error, Id, IfTaken, Name, Options, Part, Settings};
 
 use crate::is_raw;
 
@@ -15,6 +15,9 @@ const OLD: &[u8] = b"the old file";
 
 /// The content that PUT sends.
 const SOURCE: &[u8] = b"hello";
+
+/// The byte that picks a stream that goes on where it was cut.
+const STREAM: u8 = b'8';
 
 /// A server that says all it will say can't make a client wait so long.
 const GUARD: Duration = Duration::from_secs(20);
@@ -37,6 +40,12 @@ pub fn conversation(input: &[u8]) {
         scope.spawn(|| serve(&listener, words));
         let mut client = Client::connect(&address, Options::default().timeout(GUARD))?;
         let (a, id) = (Name::new("a").expect("a name"), Id::new("id").expect("an id"));
+        if which == STREAM {
+            let settings = Settings::impatient();
+            // One that may replace nothing is always sent under an id.
+            let sent = client.put_replaying(&a, None, IfTaken::Fail, &mut &SOURCE[..], (&settings, &mut |_| {}));
+            return sent.map(|_| None);
+        }
         match which % 8 {
             0 => client.get(&a, &target, &mut |_| {}).map(|got| Some(got.crc)),
             1 => client.read(&a, &Part { offset: 1, length: Some(3), tag: None }, &mut Vec::new()).map(|_| None),
@@ -67,7 +76,7 @@ fn judge<T>(result: &Result<T, Error>) {
 
 fn serve(listener: &TcpListener, words: &[u8]) {
     let Ok((mut stream, _)) = listener.accept() else { return };
-    let _ = stream.write_all(b"FERRY 1 fuzz/1\n");
+    let _ = stream.write_all(b"FERRY 1 fuzz/1 with-if streams\n");
     let Ok(input) = stream.try_clone() else { return };
     let mut input = BufReader::new(input);
     let _ = input.read_until(b'\n', &mut Vec::new());

@@ -31,6 +31,19 @@ impl<T> Exchange<'_, T> {
     /// or for one where there is no file to go through, is asked for a sign of life on a second connection. As long as
     /// it gives one it is waited for, up to the time that a very slow disk takes for so many bytes.
     pub(crate) fn reply_after(&mut self, extent: Extent<'_>) -> Result<(T, Reply), Error> {
+        self.patiently(extent, Exchange::reply_within)
+    }
+
+    /// Waits in the same way until the server keeps more of the stream under way, of which it has `bytes` to store, or refuses it.
+    pub(crate) fn wait_for_more_kept(&mut self, bytes: u64) -> Result<(), Error> {
+        self.patiently(Extent::Bytes(bytes), Exchange::more_kept_within)
+    }
+
+    fn patiently<R>(
+        &mut self,
+        extent: Extent<'_>,
+        mut wait: impl FnMut(&mut Self, Duration) -> Result<R, Error>,
+    ) -> Result<R, Error> {
         let begun = Instant::now();
         let timeout = self.link().timeout();
         let limit = match extent {
@@ -38,7 +51,7 @@ impl<T> Exchange<'_, T> {
             Extent::Bytes(_) | Extent::Whole(_) => timeout.saturating_mul(WORK_FACTOR),
         };
         loop {
-            let silence = match self.reply_within(limit) {
+            let silence = match wait(self, limit) {
                 // A line that was begun and does not end is no work.
                 Err(silence @ Error::Timeout(_)) if !self.has_begun() => silence,
                 result => return result,

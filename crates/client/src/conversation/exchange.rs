@@ -226,6 +226,24 @@ impl<'l, T> Exchange<'l, T> {
         Ok(reply)
     }
 
+    /// Returns how much of the stream under way the server says that it keeps.
+    pub(crate) fn kept(&self) -> u64 {
+        self.talk.kept().unwrap_or_default()
+    }
+
+    /// Waits until the server says that it keeps more of the stream under way, or why it refuses it.
+    pub(super) fn more_kept_within(&mut self, limit: Duration) -> Result<(), Error> {
+        let before = self.talk.kept();
+        let talk = &mut self.talk;
+        self.link.wait_for(Wait::Reply(limit), |input| {
+            let (used, _) = talk.next_reply(input)?;
+            let is_told = talk.kept() != before || talk.refusal().is_some();
+            Ok((used, is_told.then_some(())))
+        })?;
+        self.link.begin_window();
+        Ok(())
+    }
+
     /// Whether a reply has begun to come.
     pub(super) fn has_begun(&self) -> bool {
         !self.link.input().is_empty()

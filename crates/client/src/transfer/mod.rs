@@ -17,7 +17,8 @@
 //! `fetch` asks ahead and takes answers in order; `disk` is the
 //! thread that brings them to the local disk. `store` sends and takes replies meanwhile; its `reader` is the thread
 //! that reads ahead, and its `stream` sends what nobody can read again. `pour` reads a
-//! file into a stream, and `replay` sends a stream again. `alone` is for one file.
+//! file into a stream, and `replay` sends one on
+//! where the connection is lost, from the `ring` of its last bytes. `alone` is for one file.
 
 mod adviser;
 mod alone;
@@ -30,6 +31,7 @@ mod pieces;
 mod pour;
 mod replay;
 mod retry;
+mod ring;
 mod store;
 mod tally;
 
@@ -167,7 +169,8 @@ pub struct Settings {
     /// Takes up what an earlier transfer that was cut left behind, and leaves it where this one is cut, however that
     /// happens: downloads of 1 MiB and more (as `.ferry-*.part` and `.ferry-*.mark` beside their target, until they are
     /// finished, or a week has passed and another large file is fetched to that directory), uploads of 8 MiB and more (by
-    /// [`Settings::state`], for as long as the server keeps them). Smaller files are moved again.
+    /// [`Settings::state`], for as long as the server keeps them). Smaller files are moved again. Without it, a stream that
+    /// is [sent](crate::Client::put_replaying) begins anew after a lost connection.
     pub resume: bool,
     /// The connections that share the files, the pieces of large downloads, and the parts of large uploads that can be resumed,
     /// where the server takes parts. Further ones are opened to the address of the client's own, over the same kind of

@@ -19,6 +19,7 @@ mod planning;
 mod replacing;
 mod requests;
 mod resumes;
+mod streams;
 mod syncing;
 mod uploads;
 mod violations;

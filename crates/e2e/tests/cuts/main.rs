@@ -12,6 +12,7 @@ mod pipes;
 mod proxy;
 mod relayed;
 mod replaced;
+mod streams;
 mod sweep;
 
 use std::{net::SocketAddr, path::Path};

@@ -1,8 +1,8 @@
-//! Streams that go on behind a cut: each byte is taken once, and none of another version.
+//! Downloads into streams that go on behind a cut: each byte is taken once, and none of another version.
 
 use std::{io, time::Duration};
 
-use ferry_client::{Code, Error, Event, IfTaken, KEPT_INPUT_BYTES, Settings};
+use ferry_client::{Code, Error, Event, Settings};
 use ferry_e2e::{Server, random_bytes, seed};
 
 use super::{
@@ -10,10 +10,10 @@ use super::{
     proxy::{Cut, Manner, Proxy, Way},
 };
 
-const BYTES: usize = (2 << 20) + 12345;
+pub(crate) const BYTES: usize = (2 << 20) + 12345;
 
 /// Where the connections are cut: within the version, around its end, at each part of the body, and around the end of that.
-fn places() -> Vec<u64> {
+pub(crate) fn places() -> Vec<u64> {
     let full = std::env::var("FERRY_SWEEP").is_ok_and(|value| value == "full");
     let parts = if full { 100 } else { 6 };
     // A connection that is cut within its greeting is never made.
@@ -135,97 +135,4 @@ fn a_sink_that_fails_is_not_tried_again() {
     let settings = Settings { retry_for: Duration::from_secs(3600), ..Settings::default() };
     let failed = connect(proxy.address()).fetch_into(&name("a"), &mut Full, &settings, &mut |_| panic!("tried again"));
     assert!(matches!(failed, Err(Error::System { .. })), "{failed:?}");
-}
-
-/// What a pipe gives: some bytes at a time, and each once.
-struct Pipe<'a>(&'a [u8]);
-
-impl io::Read for Pipe<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = buffer.len().min(self.0.len()).min(60_000);
-        buffer[..count].copy_from_slice(&self.0[..count]);
-        self.0 = &self.0[count..];
-        Ok(count)
-    }
-}
-
-#[test]
-fn an_upload_of_a_stream_that_is_cut_anywhere_is_sent_again() {
-    let server = Server::start();
-    let content = random_bytes(seed(), BYTES);
-    let proxy = Proxy::start(server.address());
-    let mut lost = 0;
-    let downs = [350, 351, 370].map(|after| (Way::Down, after));
-    for (number, (way, after)) in places().into_iter().map(|after| (Way::Up, after)).chain(downs).enumerate() {
-        if way == Way::Down && ferry_e2e::secure::is_asked_for() {
-            continue;
-        }
-        let manner = if number % 2 == 0 { Manner::End } else { Manner::Reset };
-        server.write("a", b"the old one");
-        proxy.cut(&[Cut { way, after, manner }]);
-        let mut client = connect(proxy.address());
-        let mut watch = |event: &Event<'_>| lost += usize::from(matches!(event, Event::Lost { .. }));
-        let (settings, mut pipe) = (Settings::default(), Pipe(&content));
-        let sent = client.put_replaying(&name("a"), None, IfTaken::Replace, &mut pipe, (&settings, &mut watch));
-        let sent = sent.unwrap_or_else(|error| panic!("{way:?} {after} {manner:?}: {error}"));
-        assert!(server.read("a") == content && sent.size == BYTES as u64, "{way:?} {after} {manner:?}");
-        proxy.cut_no_more();
-    }
-    assert!(lost > 4, "{lost} cuts were seen");
-}
-
-#[test]
-fn a_stream_of_which_too_much_was_sent_fails_plainly() {
-    let server = Server::start();
-    server.write("a", b"the old one");
-    let content = vec![7; KEPT_INPUT_BYTES + (8 << 20)];
-    let proxy = Proxy::start(server.address());
-    proxy.cut(&[Cut { way: Way::Up, after: KEPT_INPUT_BYTES as u64 + (4 << 20), manner: Manner::End }]);
-    let (settings, mut pipe) = (Settings::default(), Pipe(&content));
-    let sent = connect(proxy.address()).put_replaying(
-        &name("a"),
-        None,
-        IfTaken::Replace,
-        &mut pipe,
-        (&settings, &mut |event| assert!(!matches!(event, Event::Lost { .. }), "tried again")),
-    );
-    let error = sent.unwrap_err();
-    assert!(matches!(error, Error::Overrun { .. }), "{error}");
-    assert_eq!(server.read("a"), b"the old one");
-    assert_eq!(server.visible(), ["a"]);
-}
-
-/// The upload may have got its name, and nobody could tell it from another one.
-#[test]
-fn a_stream_that_may_replace_nothing_is_not_sent_twice_to_its_end() {
-    if ferry_e2e::secure::skips("it cuts behind the greeting") {
-        return;
-    }
-    let server = Server::start();
-    let proxy = Proxy::start(server.address());
-    let greeting = {
-        let client = connect(proxy.address());
-        let (down, ..) = proxy.counts();
-        drop(client);
-        down
-    };
-    for way in [Way::Up, Way::Down] {
-        let after = if way == Way::Up { 100_000 } else { greeting + 3 };
-        proxy.cut(&[Cut { way, after, manner: Manner::End }]);
-        // More than the sockets take: the client knows that not all of it is out.
-        let content = vec![7; 24 << 20];
-        let (settings, mut pipe) = (Settings::default(), Pipe(&content));
-        let sent = connect(proxy.address()).put_replaying(
-            &name(&format!("{way:?}")),
-            None,
-            IfTaken::Fail,
-            &mut pipe,
-            (&settings, &mut |_| {}),
-        );
-        match way {
-            Way::Up => assert!(sent.is_ok(), "{sent:?}"),
-            Way::Down => assert!(matches!(sent, Err(Error::Closed(_))), "{sent:?}"),
-        }
-        assert!(server.read(&format!("{way:?}")) == content);
-    }
 }

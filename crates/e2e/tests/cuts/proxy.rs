@@ -50,6 +50,8 @@ struct Shared {
     down: AtomicU64,
     up: AtomicU64,
     connections: AtomicU64,
+    /// A feature that clients do not see in the greeting: as of an older server.
+    hidden: Option<&'static str>,
 }
 
 pub(crate) struct Proxy {
@@ -59,9 +61,14 @@ pub(crate) struct Proxy {
 
 impl Proxy {
     pub(crate) fn start(server: SocketAddr) -> Proxy {
+        Proxy::hiding(None, server)
+    }
+
+    /// The same, of a server that seems not to have the feature `hidden`.
+    pub(crate) fn hiding(hidden: Option<&'static str>, server: SocketAddr) -> Proxy {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let address = listener.local_addr().unwrap();
-        let shared = Arc::<Shared>::default();
+        let shared = Arc::new(Shared { hidden, ..Shared::default() });
         let of_thread = Arc::clone(&shared);
         thread::spawn(move || {
             for client in listener.incoming() {
@@ -123,6 +130,7 @@ fn copy(mut from: TcpStream, mut to: TcpStream, way: Way, cut: Option<Cut>, shar
     let count = if way == Way::Down { &shared.down } else { &shared.up };
     let mut left = cut.map_or(u64::MAX, |cut| cut.after);
     let mut buffer = vec![0; BUFFER_BYTES];
+    let mut hidden = shared.hidden.filter(|_| way == Way::Down);
     while left > 0 {
         let room = usize::try_from(left).map_or(BUFFER_BYTES, |left| left.min(BUFFER_BYTES));
         let got = match from.read(&mut buffer[..room]) {
@@ -133,6 +141,12 @@ fn copy(mut from: TcpStream, mut to: TcpStream, way: Way, cut: Option<Cut>, shar
             }
         };
         count.fetch_add(got as u64, Ordering::SeqCst);
+        // The greeting comes as a whole.
+        if let Some(word) = hidden.take()
+            && let Some(at) = buffer[..got].windows(word.len()).position(|window| window == word.as_bytes())
+        {
+            buffer[at..at + word.len()].fill(b'x');
+        }
         if to.write_all(&buffer[..got]).is_err() {
             let _ = from.shutdown(Shutdown::Both);
             return;

@@ -9,6 +9,7 @@ mod large;
 mod parts;
 mod reader;
 mod relay;
+mod resumed_stream;
 mod split;
 mod stream;
 
@@ -48,6 +49,7 @@ use known::Known;
 use large::Past;
 pub(super) use large::RESUME_BYTES;
 use reader::{Chunk, LARGE_BYTES, Order, Reader, ReaderManner, SmallUpload};
+pub(super) use resumed_stream::StreamUpload;
 use split::Split;
 pub(crate) use stream::{Onto, put_from};
 

@@ -41,6 +41,18 @@ pub(crate) fn put_from(
     exchange.put(None, mtime, name.clone());
     let (mut digest, mut block) = (Digest::new(), Block::new());
     let sent = send(&mut exchange, source, &mut digest, &mut block, progress);
+    end(&mut exchange, sent, &digest, &mut block)?;
+    let (crc, tag) = saved(&mut exchange, &digest)?;
+    Ok(Moved { size: digest.bytes(), crc, tag, resumed: 0 })
+}
+
+/// Ends the body as it was `sent`: with END, or else with STOP, and fails then.
+pub(super) fn end(
+    exchange: &mut Exchange<'_, ()>,
+    sent: Result<(), Error>,
+    digest: &Digest,
+    block: &mut Block,
+) -> Result<(), Error> {
     if let Some(failure) = exchange.refusal().cloned() {
         if sent.is_ok() {
             exchange.stop(());
@@ -50,11 +62,16 @@ pub(crate) fn put_from(
     match sent {
         Ok(()) => drop(exchange.end(digest.crc(), ())),
         Err(reason @ (Error::Interrupted | Error::System { .. })) => {
-            let _ = exchange.call_off(&mut block, ());
+            let _ = exchange.call_off(block, ());
             return Err(reason);
         }
         Err(error) => return Err(error),
     }
+    Ok(())
+}
+
+/// Waits until the upload is saved, and compares that with what was sent.
+pub(super) fn saved(exchange: &mut Exchange<'_, ()>, digest: &Digest) -> Result<(ferry_wire::Crc32, Tag), Error> {
     let reply = match exchange.reply_after(Extent::Bytes(digest.bytes())) {
         Ok(((), reply)) => reply,
         Err(Error::Interrupted) => {
@@ -64,9 +81,7 @@ pub(crate) fn put_from(
         Err(error) => return Err(error),
     };
     match reply {
-        Reply::Saved { size, crc, tag } if (size, crc) == (digest.bytes(), digest.crc()) => {
-            Ok(Moved { size, crc, tag, resumed: 0 })
-        }
+        Reply::Saved { size, crc, tag } if (size, crc) == (digest.bytes(), digest.crc()) => Ok((crc, tag)),
         Reply::Saved { size, crc, .. } => Err(not_as_sent((size, crc), (digest.bytes(), digest.crc()))),
         reply => Err(unexpected(reply)),
     }
@@ -81,12 +96,20 @@ fn send(
     progress: &mut dyn FnMut(u64),
 ) -> Result<(), Error> {
     progress(0);
-    loop {
-        let filled = block.fill_from(source, digest, || exchange.check_cancel())?;
-        exchange.send_telling(block, |left| progress(digest.bytes().saturating_sub(left as u64)))?;
-        progress(digest.bytes());
-        if filled == Filled::Last || exchange.refusal().is_some() {
-            return Ok(());
-        }
-    }
+    while send_block(exchange, source, digest, block, progress)? == Filled::More {}
+    Ok(())
+}
+
+/// Sends the next block. The last one is that with which the stream ends, or which the server refuses.
+pub(super) fn send_block(
+    exchange: &mut Exchange<'_, ()>,
+    source: &mut dyn io::Read,
+    digest: &mut Digest,
+    block: &mut Block,
+    progress: &mut dyn FnMut(u64),
+) -> Result<Filled, Error> {
+    let filled = block.fill_from(source, digest, || exchange.check_cancel())?;
+    exchange.send_telling(block, |left| progress(digest.bytes().saturating_sub(left as u64)))?;
+    progress(digest.bytes());
+    Ok(if exchange.refusal().is_some() { Filled::Last } else { filled })
 }
