@@ -10,7 +10,7 @@ use std::{
 use ferry_server::{
     access::Users,
     protocol::{
-        Limits, LoginOutcome, Segment, Session, Timeouts, Visitor,
+        Limits, LoginOutcome, Segment, Session, Spares, Timeouts, Visitor,
         ferry::FerrySession,
         http::{DayClock, HttpSession, tus::UploadIds},
     },
@@ -84,6 +84,7 @@ struct Drive<'a> {
     listener: Option<Listener>,
     /// The first bytes of what is said.
     said: Vec<u8>,
+    spares: Spares<Numbers>,
     /// Bytes that the client has yet to send.
     stream: &'a [u8],
     /// Bytes that arrived and were not consumed.
@@ -140,6 +141,7 @@ impl<'a> Drive<'a> {
             operations: VecDeque::new(),
             listener: (!speaks_http).then(Listener::default),
             said: Vec::new(),
+            spares: Spares::new(),
             stream,
             pending: Vec::new(),
             now,
@@ -195,7 +197,8 @@ impl<'a> Drive<'a> {
             self.operations.push_back(operation);
         }
         self.session.records().1.for_each(drop);
-        self.session.rest();
+        self.session.rest(&mut self.spares);
+        self.session.lend(&mut self.spares);
         self.session.take_shutdown();
     }
 
@@ -253,8 +256,8 @@ impl<'a> Drive<'a> {
         while room > 0 {
             let bytes = match self.session.outbox().front() {
                 None => break,
-                Some((Segment::Bytes { data, sent }, _)) => data[*sent..].to_vec(),
-                Some((Segment::File { left, .. } | Segment::Padding { left }, _)) => vec![0; *left as usize],
+                Some((Segment::Bytes(data), _)) => data.to_vec(),
+                Some((Segment::File { left, .. } | Segment::Padding(left), _)) => vec![0; left as usize],
             };
             let sent = (bytes.len() as u64).min(room);
             self.hear(&bytes[..sent as usize]);
@@ -293,7 +296,7 @@ impl<'a> Drive<'a> {
     fn check(&mut self) {
         let outbox = self.session.outbox();
         assert!(outbox.bytes() <= OUTBOX_BYTES, "{} bytes are queued", outbox.bytes());
-        if let Some((Segment::Bytes { data, .. }, _)) = outbox.front() {
+        if let Some((Segment::Bytes(data), _)) = outbox.front() {
             assert!(data.len() <= TEXT_BYTES, "{} bytes of text are queued", data.len());
         }
         assert!(self.operations.len() <= 200, "{} operations", self.operations.len());

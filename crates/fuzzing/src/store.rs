@@ -1,6 +1,6 @@
 //! A store that keeps nothing: files of zeros, and uploads that it holds to their word.
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::collections::BTreeMap;
 
 use ferry_server::store::{
     Chunk, Completion, Content, DirEntry, ErrorKind, FileVersion, Finish, Form, Handles, Listed, Loaded,
@@ -167,11 +167,11 @@ fn read(operation: ReadOperation<Numbers>) -> ReadCompletion<'static, Numbers> {
                 return ReadCompletion::Opened(Err(StoreError::of(ErrorKind::PastEnd { size })));
             }
             let end = length.map_or(size, |length| size.min(offset.saturating_add(length)));
-            let content = if end - offset < 1000 {
+            let content = if end - offset < 3000 {
                 let bytes = vec![0; (end - offset) as usize];
                 // Of every other length it is known.
                 let crc = (end % 2 == 0).then(|| Crc32::of(&bytes));
-                Content::Inline { bytes: Cow::Owned(bytes), crc }
+                Content::Inline { bytes: bytes.into(), crc }
             } else {
                 // Where not all is read, it comes as bytes.
                 Content::Range {

@@ -1,6 +1,6 @@
-//! Tags and resume ids: 1 to 64 of `[0-9A-Za-z_-]`.
+//! Tags and resume ids: 1 to 64 of `[0-9A-Za-z_-]`. Clones share their text.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use crate::limits::MAX_TOKEN_BYTES;
 
@@ -13,7 +13,7 @@ macro_rules! token {
     ($(#[doc = $doc:literal])+ $name:ident) => {
         $(#[doc = $doc])+
         #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        pub struct $name(Box<str>);
+        pub struct $name(Arc<str>);
 
         impl $name {
             /// Checks `text` and keeps it.

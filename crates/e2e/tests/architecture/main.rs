@@ -95,7 +95,11 @@ const SERVER: &[Room] = &[
     Room { name: "access", modules: &["access"], imports: &["units", "files"] },
     Room { name: "store", modules: &["store"], imports: &["operations", "units", "system"] },
     // All that a protocol knows of the store.
-    Room { name: "operations", modules: &["store::operation", "store::owner", "store::error"], imports: &[] },
+    Room {
+        name: "operations",
+        modules: &["store::operation", "store::file_bytes", "store::owner", "store::error"],
+        imports: &[],
+    },
     Room { name: "observe", modules: &["observe"], imports: &["bucket", "units", "files"] },
     Room { name: "bucket", modules: &["bucket"], imports: &[] },
     Room { name: "units", modules: &["units"], imports: &[] },

@@ -13,6 +13,7 @@ mod operations;
 mod outbox;
 mod record;
 mod session;
+mod spares;
 mod upload;
 mod uploads;
 mod visitor;
@@ -25,6 +26,7 @@ pub use clock::{ROOT_TIME, Timeouts};
 pub use outbox::{Outbox, Segment};
 pub use record::Record;
 pub use session::Session;
+pub use spares::Spares;
 pub use visitor::{Login, LoginOutcome, Visitor};
 
 use crate::units::counted;

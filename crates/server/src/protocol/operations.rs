@@ -62,10 +62,15 @@ impl<H: Handles> Operations<H> {
         self.under_way
     }
 
-    /// Gives the memory of an empty queue back.
-    pub(super) fn rest(&mut self) {
-        if self.queue.is_empty() && self.queue.capacity() > 0 {
-            self.queue = VecDeque::new();
+    /// Takes memory for the queue, unless it has some.
+    pub(super) fn lend(&mut self, memory: &mut VecDeque<Operation<H>>) {
+        if self.queue.capacity() == 0 {
+            std::mem::swap(&mut self.queue, memory);
         }
+    }
+
+    /// Gives the memory of the queue back, where it is empty and has some.
+    pub(super) fn rest(&mut self) -> Option<VecDeque<Operation<H>>> {
+        (self.queue.is_empty() && self.queue.capacity() > 0).then(|| std::mem::take(&mut self.queue))
     }
 }

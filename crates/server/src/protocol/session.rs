@@ -7,7 +7,7 @@ use std::{
 
 use ferry_wire::{Failure, Id, UserName};
 
-use super::{Activity, Limits, Login, LoginOutcome, Outbox, Record, ferry, http};
+use super::{Activity, Limits, Login, LoginOutcome, Outbox, Record, Spares, ferry, http};
 use crate::{
     access::Users,
     store::{Completion, Handles, Operation, StoreError},
@@ -213,10 +213,16 @@ impl<H: Handles> Session<H> {
         each!(self, session => session.records())
     }
 
+    /// Takes memory for queues that have none. Said at the beginning of a turn; without it, the system is asked for
+    /// memory.
+    pub fn lend(&mut self, spares: &mut Spares<H>) {
+        each!(self, session => session.lend(spares));
+    }
+
     /// Gives the memory of queues that are empty back: an idle client owns no buffer. Said at the end of
-    /// a turn, so that a busy client need not ask for it again and again.
-    pub fn rest(&mut self) {
-        each!(self, session => session.rest());
+    /// a turn.
+    pub fn rest(&mut self, spares: &mut Spares<H>) {
+        each!(self, session => session.rest(spares));
     }
 
     /// The server is ending, or must let this client go: says why as soon as an answer may stand

@@ -10,12 +10,12 @@ use super::{admission::Admitted, party::Party, scheduler::Queued};
 use crate::{
     net::{Endpoint, ReadError, SendFileError, Unsent},
     observe::{ClientState, Occupation},
-    protocol::{Activity, Outbox, Segment, Session},
+    protocol::{Activity, Outbox, Segment, Session, Spares},
     store::{Disk, OpenFile, StoreError},
 };
 
-/// Runs of bytes that are sent by one call: a block, its header and what follows it.
-const SLICES: usize = 4;
+/// Runs of bytes that are sent by one call: the small files that are queued at once, and what stands between them.
+const SLICES: usize = 64;
 
 /// Stands in for bytes that can't be read any more.
 static ZEROS: [u8; 16 << 10] = [0; 16 << 10];
@@ -103,8 +103,8 @@ impl Connection {
     }
 
     /// Gives back what an idle client need not hold.
-    pub(super) fn rest(&mut self) {
-        self.session.rest();
+    pub(super) fn rest(&mut self, spares: &mut Spares<Disk>) {
+        self.session.rest(spares);
         if let Some(endpoint) = self.endpoint.as_mut().filter(|_| self.session.is_idle()) {
             endpoint.rest();
         }
@@ -212,13 +212,13 @@ fn send_front(
     let sent = match outbox.front() {
         None => return Ok(None),
         Some((Segment::File { file, at, left }, _)) => {
-            return send_range(endpoint, file, *at, most.min(*left)).map(Some);
+            return send_range(endpoint, file, at, most.min(left)).map(Some);
         }
-        Some((Segment::Padding { left }, more)) => {
-            let count = usize::try_from(most.min(*left)).unwrap_or(usize::MAX).min(ZEROS.len());
+        Some((Segment::Padding(left), more)) => {
+            let count = usize::try_from(most.min(left)).unwrap_or(usize::MAX).min(ZEROS.len());
             endpoint.write(&[IoSlice::new(&ZEROS[..count])], more)
         }
-        Some((Segment::Bytes { .. }, _)) => send_bytes(endpoint, outbox, most),
+        Some((Segment::Bytes(_), _)) => send_bytes(endpoint, outbox, most),
     };
     sent.map(Some).map_err(SendingStopped::Socket)
 }
@@ -230,11 +230,11 @@ fn send_bytes(endpoint: &mut Endpoint, outbox: &Outbox<Arc<OpenFile>>, most: u64
     let mut count = 0;
     let mut segments = outbox.segments();
     let mut next = segments.next();
-    while let Some(Segment::Bytes { data, sent }) = next
+    while let Some(Segment::Bytes(data)) = next
         && count < SLICES
         && room > 0
     {
-        let part = &data[*sent..data.len().min(sent.saturating_add(room))];
+        let part = &data[..data.len().min(room)];
         slices[count] = IoSlice::new(part);
         (count, room) = (count + 1, room - part.len());
         next = segments.next();

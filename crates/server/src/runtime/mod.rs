@@ -546,7 +546,7 @@ impl Server {
             let why = "what the client says is no request: it speaks another protocol, perhaps HTTP";
             log_failure(&mut self.transfer_log, (connection.peer, &why), false, end.now);
         }
-        connection.rest();
+        connection.rest(&mut self.buffers.spares);
         // After a turn that is not finished there may be input that was read, and not taken by the session.
         let is_out = self.life.is_draining() && !end.is_unfinished && !connection.can_move();
         let parts = is_out && connection.session.input_is_out(end.now);

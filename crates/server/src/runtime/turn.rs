@@ -6,25 +6,22 @@ use ferry_wire::limits::MAX_LINE_BYTES;
 use zeroize::{Zeroize as _, Zeroizing};
 
 use super::{budget::Budget, connection::Connection, job::Job, workers::Workers};
-use crate::net::ReadError;
+use crate::{net::ReadError, protocol::Spares, store::Disk};
 
 /// The most that is read from a socket at once, after the part of a line that may be left over.
 const INPUT_BYTES: usize = 64 << 10;
-
-/// Memory for replies that is kept for the next turn: the most that small files fill in one.
-const TEXT_BYTES: usize = 256 << 10;
 
 /// Memory that each turn has in its time.
 #[derive(Debug)]
 pub(super) struct Buffers {
     input: Box<[u8]>,
-    /// For replies, lent to the session.
-    text: Vec<u8>,
+    /// For what a session queues.
+    pub(super) spares: Spares<Disk>,
 }
 
 impl Buffers {
     pub(super) fn new() -> Buffers {
-        Buffers { input: vec![0; INPUT_BYTES + MAX_LINE_BYTES].into(), text: Vec::new() }
+        Buffers { input: vec![0; INPUT_BYTES + MAX_LINE_BYTES].into(), spares: Spares::new() }
     }
 }
 
@@ -67,11 +64,11 @@ impl Turn<'_> {
         granted: u64,
     ) -> TurnEnd {
         let now = Instant::now();
-        let Buffers { input, text } = buffers;
+        let Buffers { input, spares } = buffers;
         // It may be the beginning of a line with a secret.
         let leftover = Zeroizing::new(std::mem::take(&mut connection.leftover));
         input[..leftover.len()].copy_from_slice(&leftover);
-        connection.session.outbox().lend(std::mem::take(text));
+        connection.session.lend(spares);
         let (window, budget) = (0..leftover.len(), Budget::new(granted, now));
         drop(leftover);
         let mut turn = Turn { connection, workers, input, window, budget, sent: 0, failure: None, now };
@@ -80,10 +77,6 @@ impl Turn<'_> {
         connection.leftover = input[window].to_vec();
         if connection.session.take_secret_read() {
             input.zeroize();
-        }
-        let lent = connection.session.outbox().take_memory();
-        if lent.capacity() <= TEXT_BYTES {
-            *text = lent;
         }
         TurnEnd { moved: budget.moved(), sent, cost: budget.cost(), is_unfinished, failure, now }
     }

@@ -2,7 +2,9 @@
 //!
 //! As of a CRC (`crcs`), who puts a content in has proved that its version can't change without another identity.
 
-use ferry_wire::Crc32;
+use std::sync::Arc;
+
+use ferry_wire::{Crc32, Tag, limits::MAX_TOKEN_BYTES};
 
 use super::{bounded::Bounded, crcs::Version};
 
@@ -12,15 +14,21 @@ const SEEN_SETS: usize = 16 << 10;
 const SEEN_PLACES: usize = 4;
 const SET_BYTES: usize = SEEN_PLACES * size_of::<u32>();
 
+/// Taken for the memory of a tag, and for what the counts of a content and a tag take that are shared.
+const TAG_BYTES: usize = MAX_TOKEN_BYTES + 32;
+
 /// Of what is to come in while there is no room, one in so many does: a set of files that is larger than the memory would
 /// push itself out, each file before it is asked for again.
 const LET_IN: u32 = 8;
 
-/// A content, and the CRC that it had when it was taken in.
+/// The content of a version.
 #[derive(Debug)]
-struct Cached {
-    bytes: Box<[u8]>,
-    crc: Crc32,
+pub(super) struct Cached {
+    pub(super) bytes: Arc<[u8]>,
+    /// The CRC that it had when it was taken in.
+    pub(super) crc: Crc32,
+    /// The lasting tag of the version.
+    pub(super) tag: Tag,
 }
 
 /// See the [module documentation](self).
@@ -54,9 +62,9 @@ impl Contents {
         self.cached.bytes() + size_of_val(&*self.seen) as u64
     }
 
-    /// Returns the content of a version and its CRC, if it is there.
-    pub(super) fn get(&mut self, version: &Version) -> Option<(&[u8], Crc32)> {
-        self.cached.get(version).map(|Cached { bytes, crc }| (&**bytes, *crc))
+    /// Returns the content of a version, if it is there.
+    pub(super) fn get(&mut self, version: &Version) -> Option<&Cached> {
+        self.cached.get(version).map(|cached| &*cached)
     }
 
     /// Returns whether it is worth caching a version of so many bytes that was just read: one that was read before, not
@@ -77,17 +85,18 @@ impl Contents {
             return false;
         }
         let bytes = usize::try_from(version.size()).unwrap_or(usize::MAX / 4);
-        if self.cached.is_full_for(bytes) {
+        if self.cached.is_full_for(bytes + TAG_BYTES) {
             self.turned_away = self.turned_away.wrapping_add(1);
             return self.turned_away.is_multiple_of(LET_IN);
         }
         true
     }
 
-    /// Takes in the whole content of a version.
-    pub(super) fn put(&mut self, version: Version, content: &[u8]) {
+    /// Takes in the whole content of a version, whose lasting tag this is.
+    pub(super) fn put(&mut self, version: Version, tag: &Tag, content: &[u8]) {
         assert_eq!(content.len() as u64, version.size(), "a content that is not whole");
-        self.cached.insert(version, content.len(), || Cached { bytes: content.into(), crc: Crc32::of(content) });
+        let cached = || Cached { bytes: content.into(), crc: Crc32::of(content), tag: tag.clone() };
+        self.cached.insert(version, content.len() + TAG_BYTES, cached);
     }
 }
 
@@ -99,16 +108,21 @@ mod tests {
         Version::of_a_test(inode, 5)
     }
 
+    fn tag() -> Tag {
+        Tag::new("tag").unwrap()
+    }
+
     #[test]
     fn a_content_is_cached_when_its_version_is_asked_for_again() {
         let mut contents = Contents::new(1 << 20);
         assert!(!contents.wants(&version(1)) && contents.wants(&version(1)));
-        contents.put(version(1), b"hello");
-        assert_eq!(contents.get(&version(1)), Some((&b"hello"[..], Crc32::of(b"hello"))));
-        assert_eq!(contents.get(&version(2)), None);
+        contents.put(version(1), &tag(), b"hello");
+        let cached = contents.get(&version(1)).unwrap();
+        assert_eq!((&*cached.bytes, cached.crc, &cached.tag), (&b"hello"[..], Crc32::of(b"hello"), &tag()));
+        assert!(contents.get(&version(2)).is_none());
         contents.set_limit(0);
         assert!(!contents.wants(&version(1)) && !contents.wants(&version(1)));
-        assert_eq!(contents.get(&version(1)), None);
+        assert!(contents.get(&version(1)).is_none());
         assert_eq!(contents.bytes(), 0);
     }
 
@@ -118,7 +132,7 @@ mod tests {
         for _ in 0..2 {
             for inode in 0..10_000 {
                 if contents.wants(&version(inode)) {
-                    contents.put(version(inode), b"hello");
+                    contents.put(version(inode), &tag(), b"hello");
                 }
             }
         }
@@ -127,16 +141,17 @@ mod tests {
 
     #[test]
     fn a_set_that_is_larger_than_the_memory_is_cached_in_part() {
-        let mut contents = Contents::new(100 << 10);
+        const MEMORY: u64 = 160 << 10;
+        let mut contents = Contents::new(MEMORY);
         let mut hits = 0;
         for round in 0..20 {
             for inode in 0..2000 {
                 if contents.get(&version(inode)).is_some() {
                     hits += u32::from(round >= 10);
                 } else if contents.wants(&version(inode)) {
-                    contents.put(version(inode), b"hello");
+                    contents.put(version(inode), &tag(), b"hello");
                 }
-                assert!(contents.bytes() <= 100 << 10);
+                assert!(contents.bytes() <= MEMORY);
             }
         }
         let cached = contents.cached.len() as u32;

@@ -201,7 +201,7 @@ mod tests {
         let open = ReadOperation::Open { name: name.clone(), offset: 0, length: None, tag: None, inline: 64 << 10 };
         let got = match store.read(open, &mut scratch, &|| true) {
             ReadCompletion::Opened(Ok(Opened { version, content: Content::Inline { bytes, .. } })) => {
-                Ok((bytes.into_owned(), version.tag))
+                Ok((bytes.to_vec(), version.tag))
             }
             ReadCompletion::Opened(Err(error)) => Err(error.kind),
             other => panic!("{other:?}"),

@@ -21,6 +21,7 @@ mod crcs;
 mod dispatch;
 mod error;
 mod fallback;
+mod file_bytes;
 mod file_clock;
 mod journal;
 
@@ -80,6 +81,7 @@ use capabilities::locks_exclude;
 pub use cautions::cautions;
 pub use error::{ErrorKind, StoreError, SystemError};
 pub use fallback::Fallback;
+pub use file_bytes::FileBytes;
 pub use leasing::LeaseOptions;
 use leasing::wall_clock;
 pub use list::OpenDir;

@@ -5,11 +5,11 @@
 //! that number back: a completion finds its owner by type. A session reads one thing at a time, so
 //! reading needs no number.
 
-use std::{borrow::Cow, fmt, ops::Range};
+use std::{fmt, ops::Range};
 
 use ferry_wire::{Crc32, Digest, Id, Mode, Name, Sha256Digest, Tag, Time};
 
-use super::{error::StoreError, owner::Owner};
+use super::{error::StoreError, file_bytes::FileBytes, owner::Owner};
 
 /// The store's handles, as a protocol sees them: opaque, and cheap to clone. The store fills in open files, a
 /// simulation fills in numbers.
@@ -479,7 +479,7 @@ pub enum Content<'a, F> {
     /// All its bytes.
     Inline {
         /// The bytes.
-        bytes: Cow<'a, [u8]>,
+        bytes: FileBytes<'a>,
         /// Their CRC, where it is known.
         crc: Option<Crc32>,
     },
@@ -654,7 +654,7 @@ impl NameCompletion {
 impl<F> Opened<'_, F> {
     pub(super) fn into_owned(self) -> Opened<'static, F> {
         let content = match self.content {
-            Content::Inline { bytes, crc } => Content::Inline { bytes: Cow::Owned(bytes.into_owned()), crc },
+            Content::Inline { bytes, crc } => Content::Inline { bytes: bytes.into_owned(), crc },
             Content::Range { file, start, end, is_sendable, is_sparse } => {
                 Content::Range { file, start, end, is_sendable, is_sparse }
             }

@@ -1,7 +1,6 @@
 //! Reading files.
 
 use std::{
-    borrow::Cow,
     convert::Infallible,
     fmt,
     ops::Range,
@@ -21,6 +20,7 @@ use super::{
     closer::{Closer, LARGE_BYTES},
     crcs::{CRC_BLOCK_BYTES, Version},
     error::{ErrorKind, StoreError, SystemError},
+    file_bytes::FileBytes,
     look::Look,
     meta,
     operation::{Chunk, Content, FileVersion, Loaded, Opened, Piece, Status},
@@ -164,6 +164,20 @@ impl Wanted<'_> {
         let rest = size.saturating_sub(self.offset);
         self.length.map_or(rest, |length| rest.min(length)) <= self.inline
     }
+
+    /// Returns the range of a file of `size` bytes, of which `is_its` knows the tag.
+    pub(super) fn range_in(&self, size: u64, is_its: impl FnOnce(&Tag) -> bool) -> Result<Range<u64>, StoreError> {
+        let error = |kind| Err(StoreError::at(self.name.as_str(), kind));
+        if self.tag.is_some_and(|tag| !is_its(tag)) {
+            return error(ErrorKind::OtherVersion);
+        }
+        if self.offset > size {
+            return error(ErrorKind::PastEnd { size });
+        }
+        let end = self.length.map_or(size, |length| size.min(self.offset.saturating_add(length)));
+        assert!(self.offset <= end && end <= size, "a range outside of its file");
+        Ok(self.offset..end)
+    }
 }
 
 /// A range of a file that is brought into memory.
@@ -199,14 +213,14 @@ impl Store {
             FileType::RegularFile => {}
             kind => return Err(not_a_file(name.as_str(), kind).into()),
         }
-        if let Some((version, length, crc)) = self.cached_content(&looked_at, began, wanted, scratch)? {
-            return Ok(Opened { version, content: Content::Inline { bytes: Cow::Borrowed(&scratch[..length]), crc } });
+        if let Some((version, bytes, crc)) = self.cached_content(&looked_at, began, wanted)? {
+            return Ok(Opened { version, content: Content::Inline { bytes, crc } });
         }
         let file = self.root.open_file(name, &looked_at, wait.is_never()).map_err(stop)?;
         let worth = self.worth_caching(&looked_at, began, wanted, &file);
         let cache = |content: &[u8], version: &FileVersion| {
             if let Some(cached) = worth.filter(|_| version.tag == self.tag(&looked_at, began)) {
-                self.cache_content(cached, content);
+                self.cache_content(cached, &version.tag, content);
             }
         };
         if wait.is_never()
@@ -214,7 +228,7 @@ impl Store {
             && let Some((version, length)) = self.read_settled(&file, wanted, began, scratch)
         {
             cache(&scratch[..length], &version);
-            let content = Content::Inline { bytes: Cow::Borrowed(&scratch[..length]), crc: None };
+            let content = Content::Inline { bytes: FileBytes::Read(&scratch[..length]), crc: None };
             return Ok(Opened { version, content });
         }
         let stat = self.syscalls.stat(&file).map_err(stop)?;
@@ -240,14 +254,13 @@ impl Store {
         }
         let (version, length) = self.read_between_looks(&file, wanted, (stat, began), wait, scratch)?;
         cache(&scratch[..length], &version);
-        let content = Content::Inline { bytes: Cow::Borrowed(&scratch[..length]), crc: None };
+        let content = Content::Inline { bytes: FileBytes::Read(&scratch[..length]), crc: None };
         Ok(Opened { version, content })
     }
 
     /// Returns size, time and tag of a regular file whose status was told after `moment`.
     pub(super) fn version(&self, stat: &Stat, moment: SystemTime) -> FileVersion {
-        let (size, mtime, mode) = (meta::size(stat), meta::mtime(stat), Mode::of(stat.st_mode));
-        FileVersion { size, mtime, tag: self.tag(stat, moment), mode }
+        version_of(stat, self.tag(stat, moment))
     }
 
     /// Returns the tag of a file whose status was told after `moment`.
@@ -453,22 +466,16 @@ impl Store {
         stat: &Stat,
         moment: SystemTime,
     ) -> Result<Range<u64>, StoreError> {
-        let name = wanted.name.as_str();
         match meta::kind(stat) {
-            FileType::RegularFile => {}
-            kind => return Err(not_a_file(name, kind)),
+            FileType::RegularFile => wanted.range_in(meta::size(stat), |tag| *tag == self.tag(stat, moment)),
+            kind => Err(not_a_file(wanted.name.as_str(), kind)),
         }
-        if wanted.tag.is_some_and(|tag| *tag != self.tag(stat, moment)) {
-            return Err(StoreError::at(name, ErrorKind::OtherVersion));
-        }
-        let size = meta::size(stat);
-        if wanted.offset > size {
-            return Err(StoreError::at(name, ErrorKind::PastEnd { size }));
-        }
-        let end = wanted.length.map_or(size, |length| size.min(wanted.offset.saturating_add(length)));
-        assert!(wanted.offset <= end && end <= size, "a range outside of its file");
-        Ok(wanted.offset..end)
     }
+}
+
+/// Returns size and time of a regular file, with its tag.
+pub(super) fn version_of(stat: &Stat, tag: Tag) -> FileVersion {
+    FileVersion { size: meta::size(stat), mtime: meta::mtime(stat), tag, mode: Mode::of(stat.st_mode) }
 }
 
 pub(super) fn changed(name: &str) -> StoreError {
@@ -549,7 +556,7 @@ mod tests {
         };
         let bytes_of = |completion: ReadCompletion<'_, Disk>| match completion {
             ReadCompletion::Opened(Ok(Opened { version, content: Content::Inline { bytes, .. } })) => {
-                (version, bytes.into_owned())
+                (version, bytes.to_vec())
             }
             other => panic!("{other:?}"),
         };

@@ -12,17 +12,18 @@ use std::{
     time::SystemTime,
 };
 
-use ferry_wire::Crc32;
+use ferry_wire::{Crc32, Tag};
 use rustix::fs::Stat;
 
 use super::{
     Store,
-    contents::Contents,
+    contents::{Cached, Contents},
     crcs::{REMEMBERED_FROM_BYTES, Version},
     error::StoreError,
+    file_bytes::FileBytes,
     meta,
     operation::FileVersion,
-    read::Wanted,
+    read::{Wanted, version_of},
 };
 
 /// Larger files are no small ones: their CRCs are remembered.
@@ -72,28 +73,30 @@ impl Store {
         ContentUsage { bytes, hits: count(&self.small_files.hits), misses: count(&self.small_files.misses) }
     }
 
-    /// Finds what is cached of the file of `stat`, which was told after `moment`, and puts the range that is wanted of it at the
-    /// beginning of `scratch`: its version, how long that range is, and its CRC if it is all of the file. [`None`] where nothing is.
+    /// Finds what is cached of the file of `stat`, which was told after `moment`: its version, the range that is wanted of it,
+    /// and its CRC if that is all of the file. [`None`] where nothing is.
     pub(super) fn cached_content(
         &self,
         stat: &Stat,
         moment: SystemTime,
         wanted: &Wanted<'_>,
-        scratch: &mut [u8],
-    ) -> Result<Option<(FileVersion, usize, Option<Crc32>)>, StoreError> {
+    ) -> Result<Option<(FileVersion, FileBytes<'static>, Option<Crc32>)>, StoreError> {
         if meta::size(stat) > MOST_BYTES.min(wanted.inline) {
             return Ok(None);
         }
         let mut contents = self.small_files.contents();
-        let Some((content, crc)) = contents.get(&Version::of(stat)) else { return Ok(None) };
-        let range = self.range_of(wanted, stat, moment)?;
-        // Within the content, which is no longer than a usize tells.
-        let part = &content[range.start as usize..range.end as usize];
-        let Some(place) = scratch.get_mut(..part.len()) else { return Ok(None) };
-        place.copy_from_slice(part);
+        let Some(Cached { bytes, crc, tag }) = contents.get(&Version::of(stat)) else { return Ok(None) };
+        // To make it anew takes longer than to find it.
+        let lasting = self.capabilities.has_lasting_tag(stat, moment).then(|| tag.clone());
+        let version = version_of(stat, lasting.unwrap_or_else(|| self.tag(stat, moment)));
+        let range = wanted.range_in(version.size, |tag| *tag == version.tag)?;
         self.small_files.hits.fetch_add(1, Ordering::Relaxed);
-        let crc = (part.len() == content.len()).then_some(crc);
-        Ok(Some((self.version(stat, moment), part.len(), crc)))
+        // Within the content, which is no longer than a usize tells.
+        let range = range.start as usize..range.end as usize;
+        Ok(Some(match range == (0..bytes.len()) {
+            true => (version, FileBytes::Shared(bytes.clone()), Some(*crc)),
+            false => (version, FileBytes::Shared(bytes[range].into()), None),
+        }))
     }
 
     /// Returns the version of a small file that is about to be read, if it is worth caching and can be. `stat` was told after
@@ -118,9 +121,9 @@ impl Store {
 
     /// Caches the content of a version that was [worth caching](Self::worth_caching) before it was read, and that the file still
     /// was afterwards.
-    pub(super) fn cache_content(&self, version: Version, content: &[u8]) {
+    pub(super) fn cache_content(&self, version: Version, tag: &Tag, content: &[u8]) {
         if content.len() as u64 == version.size() {
-            self.small_files.contents().put(version, content);
+            self.small_files.contents().put(version, tag, content);
         }
     }
 }
@@ -135,7 +138,7 @@ mod tests {
         time::Duration,
     };
 
-    use ferry_wire::{Name, Tag};
+    use ferry_wire::Name;
     use rustix::io::Errno;
 
     use super::*;
@@ -213,7 +216,7 @@ mod tests {
                     let is_whole = offset == 0 && length.is_none();
                     let is_cached = self.reads.0.load(Ordering::Relaxed) == before;
                     assert_eq!(crc, (is_whole && is_cached).then(|| Crc32::of(&bytes)), "the CRC of what was cached");
-                    Ok((bytes.into_owned(), version.tag))
+                    Ok((bytes.to_vec(), version.tag))
                 }
                 ReadCompletion::Opened(Err(error)) => Err(error.kind),
                 other => panic!("{other:?}"),

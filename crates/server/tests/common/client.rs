@@ -91,7 +91,7 @@ impl<'s> Client<'s> {
         let (file, start, end) = match self.open(name)?.content {
             Content::Inline { bytes, crc } => {
                 assert!(crc.is_none_or(|crc| crc == Crc32::of(&bytes)), "the CRC of {name} is not that of its bytes");
-                return Ok(bytes.into_owned());
+                return Ok(bytes.to_vec());
             }
             Content::Range { file, start, end, .. } => (file, start, end),
         };

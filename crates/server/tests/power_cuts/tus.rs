@@ -219,9 +219,9 @@ impl<'a> Tus<'a> {
                 let completion = self.carry_out(operation, &mut scratch);
                 session.complete(completion, now);
             }
-            while let Some((Segment::Bytes { data, sent }, _)) = session.outbox().front() {
-                text.extend_from_slice(&data[*sent..]);
-                let count = (data.len() - sent) as u64;
+            while let Some((Segment::Bytes(data), _)) = session.outbox().front() {
+                text.extend_from_slice(data);
+                let count = data.len() as u64;
                 session.outbox().advance(count);
             }
             session.sent(now);

@@ -401,7 +401,7 @@ impl Accounts {
             let guest = &mut self.guests[index];
             let (bytes, sent) = match guest.session.outbox().front() {
                 None => break,
-                Some((Segment::Bytes { data, sent }, _)) => (data[*sent..].to_vec(), (data.len() - sent) as u64),
+                Some((Segment::Bytes(data), _)) => (data.to_vec(), data.len() as u64),
                 other => panic!("files here are small, and this is no text: {other:?}"),
             };
             guest.reader.feed(&bytes);

@@ -147,8 +147,8 @@ impl Desk {
     pub(crate) fn take_but(&mut self, left: u64) {
         while let Some((segment, _)) = self.conn.session.outbox().front() {
             let most = match segment {
-                Segment::Bytes { data, sent } => (data.len() - sent) as u64,
-                Segment::File { left, .. } | Segment::Padding { left } => *left,
+                Segment::Bytes(data) => data.len() as u64,
+                Segment::File { left, .. } | Segment::Padding(left) => left,
             };
             let count = most.min(self.conn.session.outbox().bytes().saturating_sub(left));
             if count == 0 {
@@ -223,8 +223,8 @@ impl Desk {
         let mut moved = false;
         while let Some((segment, _)) = self.conn.session.outbox().front() {
             let count = match segment {
-                Segment::Bytes { data, sent } => data.len() - sent,
-                Segment::File { left, .. } | Segment::Padding { left } => *left as usize,
+                Segment::Bytes(data) => data.len(),
+                Segment::File { left, .. } | Segment::Padding(left) => left as usize,
             };
             self.take(count);
             moved = true;
@@ -235,9 +235,9 @@ impl Desk {
     /// The client takes `count` bytes of the run at the front.
     fn take(&mut self, count: usize) {
         match self.conn.session.outbox().front().unwrap().0 {
-            Segment::Bytes { data, sent } => self.output.extend_from_slice(&data[*sent..*sent + count]),
-            Segment::File { file, at, .. } => self.output.extend_from_slice(self.store.range(*file, *at, count)),
-            Segment::Padding { .. } => self.output.extend(std::iter::repeat_n(0, count)),
+            Segment::Bytes(data) => self.output.extend_from_slice(&data[..count]),
+            Segment::File { file, at, .. } => self.output.extend_from_slice(self.store.range(*file, at, count)),
+            Segment::Padding(_) => self.output.extend(std::iter::repeat_n(0, count)),
         }
         self.conn.session.outbox().advance(count as u64);
         self.conn.session.sent(self.now);

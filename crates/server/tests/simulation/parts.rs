@@ -10,7 +10,7 @@ use std::{
 
 use ferry_server::{
     access::Users,
-    protocol::{Limits, Segment, Session, Timeouts, Visitor, ferry::FerrySession},
+    protocol::{Limits, Segment, Session, Spares, Timeouts, Visitor, ferry::FerrySession},
     runtime::leases::{Claim, LeaseEffect, LeaseStep, Leases},
     store::{ErrorKind, Operation, StoreError},
 };
@@ -333,9 +333,9 @@ impl Split {
             // What it asked for may have been refused at once: then it was settled in there, and may be over.
             let Some(conn) = self.conns.get_mut(&key) else { continue };
             conn.session.records().1.for_each(drop);
-            conn.session.rest();
-            while let Some((Segment::Bytes { data, sent }, _)) = conn.session.outbox().front() {
-                let bytes = data[*sent..].to_vec();
+            conn.session.rest(&mut Spares::new());
+            while let Some((Segment::Bytes(data), _)) = conn.session.outbox().front() {
+                let bytes = data.to_vec();
                 if let Some(line) = self.lines.get_mut(&key) {
                     line.reader.feed(&bytes);
                 }

@@ -7,7 +7,6 @@ mod rules;
 mod uploads;
 
 use std::{
-    borrow::Cow,
     collections::{BTreeMap, HashMap, HashSet},
     ops::Range,
     sync::Arc,

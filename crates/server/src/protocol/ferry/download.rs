@@ -13,13 +13,10 @@ use ferry_wire::{
 
 use std::ops::Range;
 
-use super::{
-    operations::Operations,
-    outbox::Outbox,
-    record::Transfer,
-    replies::{meta, write_blocks},
+use super::{operations::Operations, outbox::Outbox, record::Transfer, replies::meta};
+use crate::store::{
+    Chunk, Content, FileBytes, Form, Handles, Loaded, Opened, Piece, ReadOperation, Stability, StoreError,
 };
-use crate::store::{Chunk, Content, Form, Handles, Loaded, Opened, Piece, ReadOperation, Stability, StoreError};
 
 /// How much of a file may be queued before more is loaded: the next block is made ready while this
 /// one is on its way.
@@ -171,18 +168,12 @@ impl<H: Handles> Download<H> {
             Content::Inline { bytes, crc } => {
                 self.transfer.bytes = bytes.len() as u64;
                 let crc = crc.unwrap_or_else(|| Crc32::of(&bytes));
-                outbox.text(|text| match self.purpose {
-                    Purpose::Send => {
-                        Reply::File(meta).encode(text);
-                        write_blocks(text, &bytes);
-                        write_end(text, crc);
-                    }
-                    Purpose::Sum => Reply::Sum { size: meta.size, crc, tag: meta.tag, sha256: None }.encode(text),
-                    Purpose::Hash => {
-                        let sha256 = Some(Sha256::of(&bytes));
-                        Reply::Sum { size: meta.size, crc, tag: meta.tag, sha256 }.encode(text);
-                    }
-                });
+                let sum = |sha256| Reply::Sum { size: meta.size, crc, tag: meta.tag.clone(), sha256 };
+                match self.purpose {
+                    Purpose::Send => say_inline(meta, bytes, crc, outbox),
+                    Purpose::Sum => outbox.text(|text| sum(None).encode(text)),
+                    Purpose::Hash => outbox.text(|text| sum(Some(Sha256::of(&bytes))).encode(text)),
+                }
                 self.state = State::Said;
             }
             Content::Range { file, start, end, is_sendable, is_sparse } => {
@@ -441,6 +432,19 @@ impl<H: Handles> Source<H> {
 }
 
 /// Returns the form of a piece that is only looked at.
+/// Says a small file, or a small range of one, as one block.
+fn say_inline(meta: FileMeta, bytes: FileBytes<'_>, crc: Crc32, outbox: &mut Outbox<impl Sized>) {
+    assert!(bytes.len() as u64 <= MAX_BLOCK_BYTES, "more than a block");
+    outbox.text(|text| {
+        Reply::File(meta).encode(text);
+        if !bytes.is_empty() {
+            write_block_header(text, bytes.len() as u64);
+        }
+    });
+    outbox.content(bytes);
+    outbox.text(|text| write_end(text, crc));
+}
+
 fn background(reading: &Reading) -> Form {
     reading.sha256.clone().map_or(Form::Background, Form::Hashed)
 }
@@ -533,9 +537,9 @@ mod tests {
             let loaded = appended(form, digest, &vec![b'x'; bytes as usize]);
             session.complete(Completion::Read(ReadCompletion::Loaded(Ok(loaded))), now);
             while let Some((segment, _)) = session.outbox().front() {
-                let Segment::Bytes { data, sent } = segment else { panic!("{segment:?}") };
-                said.extend_from_slice(&data[*sent..]);
-                let (start, count) = (data.as_ptr(), data.len() - sent);
+                let Segment::Bytes(data) = segment else { panic!("{segment:?}") };
+                said.extend_from_slice(data);
+                let (start, count) = (data.as_ptr() as usize, data.len());
                 places.extend((data.len() as u64 >= bytes).then_some(start));
                 session.outbox().advance(count as u64);
             }
@@ -546,7 +550,7 @@ mod tests {
         let block = |bytes: u64| [format!("DATA {bytes}\n").into_bytes(), vec![b'x'; bytes as usize]].concat();
         let expected = [PIECE_BYTES, PIECE_BYTES, 3].map(block).concat();
         assert!(said.ends_with(&expected), "{} bytes were said", said.len());
-        assert!(places.windows(2).all(|pair| pair[0] == pair[1]), "memory was asked for again");
+        assert!(places.windows(2).all(|pair| pair[0].abs_diff(pair[1]) < HEADER_BYTES), "memory was asked for again");
     }
 
     #[test]
@@ -588,8 +592,8 @@ mod tests {
             // Now it takes all but the end.
             while session.outbox().bytes() > 1 {
                 let left = session.outbox().bytes() - 1;
-                let Some((Segment::Bytes { data, sent }, _)) = session.outbox().front() else { panic!("no bytes") };
-                let taken = left.min((data.len() - sent) as u64);
+                let Some((Segment::Bytes(data), _)) = session.outbox().front() else { panic!("no bytes") };
+                let taken = left.min(data.len() as u64);
                 session.outbox().advance(taken);
             }
             session.sent(now);

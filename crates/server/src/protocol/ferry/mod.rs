@@ -34,8 +34,8 @@ use std::{
 use ferry_wire::{Code, Failure, Framer, Greeting, Id, Options, Request, UserName};
 
 use super::{
-    Activity, LINGER, LINGER_BYTES, Limits, Login, LoginOutcome, Outbox, Record, Visitor, body, clock, operations,
-    outbox, record, upload, uploads, visitor,
+    Activity, LINGER, LINGER_BYTES, Limits, Login, LoginOutcome, Outbox, Record, Spares, Visitor, body, clock,
+    operations, outbox, record, upload, uploads, visitor,
 };
 use crate::store::{Completion, Handles, NameCompletion, Operation, StoreError};
 use changes::Preparing;
@@ -510,15 +510,17 @@ impl<H: Handles> FerrySession<H> {
         (self.visitor.user(), self.records.drain(..))
     }
 
-    /// Gives the memory of queues that are empty back: an idle client owns no buffer. Said at the end of
-    /// a turn, so that a busy client need not ask for it again and again.
-    pub fn rest(&mut self) {
-        if self.records.is_empty() && self.records.capacity() > 0 {
-            self.records = Vec::new();
-        }
-        self.operations.rest();
+    /// Takes memory for queues that have none.
+    pub fn lend(&mut self, spares: &mut Spares<H>) {
+        spares.lend(&mut self.operations, &mut self.records);
+        self.outbox.lend(&mut spares.output);
+    }
+
+    /// Gives the memory of queues that are empty back: an idle client owns no buffer.
+    pub fn rest(&mut self, spares: &mut Spares<H>) {
+        spares.take(&mut self.operations, &mut self.records);
+        self.outbox.rest(&mut spares.output);
         self.queue.rest();
         self.uploads.rest();
-        self.outbox.rest();
     }
 }

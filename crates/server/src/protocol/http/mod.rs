@@ -40,7 +40,7 @@ use std::{
 use ferry_wire::{Failure, Options, Request, UserName};
 
 use super::{
-    Activity, LINGER, LINGER_BYTES, Limits, Outbox, Record, Visitor, clock::Clock, operations::Operations,
+    Activity, LINGER, LINGER_BYTES, Limits, Outbox, Record, Spares, Visitor, clock::Clock, operations::Operations,
     record::Transfer, uploads::Uploads, visitor::Terms,
 };
 use crate::store::{Completion, Handles, NameCompletion, Operation, StoreError};
@@ -510,13 +510,16 @@ impl<H: Handles> HttpSession<H> {
         self.records.push(Record { status, ..transfer.ended(now, failure) });
     }
 
+    /// Takes memory for queues that have none.
+    pub fn lend(&mut self, spares: &mut Spares<H>) {
+        spares.lend(&mut self.operations, &mut self.records);
+        self.outbox.lend(&mut spares.output);
+    }
+
     /// Gives the memory of queues that are empty back: an idle client owns no buffer.
-    pub fn rest(&mut self) {
-        if self.records.is_empty() && self.records.capacity() > 0 {
-            self.records = Vec::new();
-        }
-        self.operations.rest();
+    pub fn rest(&mut self, spares: &mut Spares<H>) {
+        spares.take(&mut self.operations, &mut self.records);
+        self.outbox.rest(&mut spares.output);
         self.uploads.rest();
-        self.outbox.rest();
     }
 }

@@ -334,7 +334,7 @@ impl<H: Handles> HttpSession<H> {
         match content {
             Content::Inline { bytes, .. } => {
                 request.transfer.bytes = bytes.len() as u64;
-                self.outbox.text(|text| text.extend_from_slice(&bytes));
+                self.outbox.content(bytes);
                 self.finish(request, None, now);
             }
             Content::Range { file, start, end, is_sendable, .. } => {

@@ -53,7 +53,7 @@ fn asked(rights: &str, request: &str) -> (Option<String>, String) {
     session.receive(request.as_bytes(), now);
     let operation = session.next_operation().map(|operation| format!("{operation:?}"));
     let mut said = String::new();
-    if let Some((crate::protocol::Segment::Bytes { data, .. }, _)) = session.outbox().front() {
+    if let Some((crate::protocol::Segment::Bytes(data), _)) = session.outbox().front() {
         said = String::from_utf8_lossy(&data[..12.min(data.len())]).into_owned();
     }
     (operation, said)
@@ -180,7 +180,7 @@ fn a_condition_of_a_deletion_is_decided_in_the_step_that_deletes() {
             session.complete(Completion::Name(NameCompletion::Changed(ChangeNumber(0), changed)), now);
         }
         if change != Some("any") {
-            let Some((crate::protocol::Segment::Bytes { data, .. }, _)) = session.outbox().front() else { panic!() };
+            let Some((crate::protocol::Segment::Bytes(data), _)) = session.outbox().front() else { panic!() };
             assert!(data.starts_with(b"HTTP/1.1 412 "), "{condition}: {}", String::from_utf8_lossy(data));
         }
     }
@@ -228,8 +228,8 @@ fn the_last_bytes_of_a_file_may_come_in_pieces() {
     let (mut sent, mut last_loads, mut head) = (0, 0, Vec::new());
     while !session.is_idle() {
         match session.outbox().front() {
-            Some((crate::protocol::Segment::Bytes { data, .. }, _)) if head.is_empty() => head = data.clone(),
-            Some((crate::protocol::Segment::Bytes { data: last, .. }, _)) => assert!(data.ends_with(last)),
+            Some((crate::protocol::Segment::Bytes(data), _)) if head.is_empty() => head = data.to_vec(),
+            Some((crate::protocol::Segment::Bytes(last), _)) => assert!(data.ends_with(last)),
             _ => {}
         }
         let bytes = session.outbox().bytes();
@@ -276,7 +276,7 @@ fn an_upload_that_was_not_begun_when_its_client_was_dismissed_is_not_received() 
     session.dismiss(Failure::new(ferry_wire::Code::ShuttingDown, "the server is ending"), now);
     session.complete(Completion::Upload(UploadNumber(0), UploadCompletion::Staged(Ok(1))), now);
     assert!(!session.wants_input(), "its body is awaited");
-    let Some((crate::protocol::Segment::Bytes { data, .. }, _)) = session.outbox().front() else { panic!("no answer") };
+    let Some((crate::protocol::Segment::Bytes(data), _)) = session.outbox().front() else { panic!("no answer") };
     assert!(data.starts_with(b"HTTP/1.1 503 "), "{}", String::from_utf8_lossy(data));
 }
 
@@ -287,9 +287,7 @@ fn an_answer_tells_the_time_of_its_making() {
     let mut session = session(Users::without_file(), now);
     let date_of = |session: &mut HttpSession<Numbers>, request: &[u8], now: Instant| {
         session.receive(request, now);
-        let Some((crate::protocol::Segment::Bytes { data, .. }, _)) = session.outbox().front() else {
-            panic!("no answer")
-        };
+        let Some((crate::protocol::Segment::Bytes(data), _)) = session.outbox().front() else { panic!("no answer") };
         let answer = String::from_utf8_lossy(data).into_owned();
         let bytes = session.outbox().bytes();
         session.outbox().advance(bytes);

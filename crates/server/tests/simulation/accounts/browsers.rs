@@ -207,8 +207,8 @@ impl Browsers {
             }
             self.session.records().1.for_each(drop);
             while let Some((segment, _)) = self.session.outbox().front() {
-                let Segment::Bytes { data, sent } = segment else { panic!("files here are small") };
-                let bytes = data[*sent..].to_vec();
+                let Segment::Bytes(data) = segment else { panic!("files here are small") };
+                let bytes = data.to_vec();
                 self.reader.feed(&bytes);
                 self.session.outbox().advance(bytes.len() as u64);
                 self.session.sent(self.now);

@@ -101,7 +101,7 @@ impl Store {
             let bytes = data[offset as usize..end as usize].to_vec();
             // Of every other length it is known.
             let crc = bytes.len().is_multiple_of(2).then(|| ferry_wire::Crc32::of(&bytes));
-            return Ok(Opened { version, content: Content::Inline { bytes: Cow::Owned(bytes), crc } });
+            return Ok(Opened { version, content: Content::Inline { bytes: bytes.into(), crc } });
         }
         self.files.push(data);
         let file = FileId(self.files.len() - 1);

@@ -16,7 +16,7 @@ use std::{
 
 use ferry_server::{
     protocol::{
-        Limits, Timeouts,
+        Limits, Spares, Timeouts,
         http::{DayClock, tus::UploadIds},
     },
     runtime::{
@@ -174,6 +174,7 @@ pub(crate) struct World {
     helpers: Helpers,
     ended: Vec<Ended>,
     intended: Vec<(usize, Vec<Effect>)>,
+    spares: Spares<Model>,
 }
 
 impl World {
@@ -231,6 +232,7 @@ impl World {
             helpers: Helpers::new(hangs > 0),
             ended: Vec::new(),
             intended: Vec::new(),
+            spares: Spares::new(),
         };
         if world.dice.happens(200) {
             let total = *world.dice.pick(&[None, Some(5_000), Some(100_000), Some(10_000_000)]);
@@ -517,7 +519,7 @@ impl World {
                 let used = conn.session.receive(&conn.leftover, now);
                 conn.leftover.drain(..used);
             }
-            _ => conn.session.rest(),
+            _ => conn.session.rest(&mut Spares::new()),
         }
         self.touch(key);
     }

@@ -114,19 +114,19 @@ impl World {
             }
             _ if room == 0 => return (0, false),
             None => return (0, false),
-            Some((Segment::Bytes { data, sent }, _)) => {
-                let count = room.min(data.len() - sent);
-                link.to_client.extend(&data[*sent..sent + count]);
+            Some((Segment::Bytes(data), _)) => {
+                let count = room.min(data.len());
+                link.to_client.extend(&data[..count]);
                 count
             }
             Some((Segment::File { file, at, left }, _)) => {
                 assert!(!takes_bytes_only(index), "a range of a file for who takes bytes only");
-                let count = room.min(*left as usize);
-                link.to_client.extend(self.store.range(*file, *at, count));
+                let count = room.min(left as usize);
+                link.to_client.extend(self.store.range(*file, at, count));
                 count
             }
-            Some((Segment::Padding { left }, _)) => {
-                let count = room.min(*left as usize);
+            Some((Segment::Padding(left), _)) => {
+                let count = room.min(left as usize);
                 link.to_client.extend(std::iter::repeat_n(0, count));
                 count
             }
@@ -144,6 +144,7 @@ impl World {
             let Some(conn) = self.conns.get_mut(&key) else { continue };
             let granted = self.scheduler.begin(Token(key), &mut conn.queued);
             assert_eq!(granted == 0, self.scheduler.is_limited(Token(key)), "a turn that moves what no rate allows");
+            conn.session.lend(&mut self.spares);
             while let Some(operation) = self.conns.get_mut(&key).and_then(|conn| conn.session.next_operation()) {
                 self.asked(Job::new(key, operation, &self.store));
             }
@@ -233,7 +234,7 @@ impl World {
     fn end_turn(&mut self, key: usize) {
         let Some(conn) = self.conns.get_mut(&key) else { return };
         conn.session.records().1.for_each(drop);
-        conn.session.rest();
+        conn.session.rest(&mut self.spares);
         if conn.session.take_shutdown() {
             assert!(!std::mem::replace(&mut conn.shut_down, true), "shut down twice");
             assert!(conn.session.outbox().is_empty(), "shut down before all was sent");

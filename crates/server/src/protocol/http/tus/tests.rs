@@ -210,9 +210,9 @@ fn talk(stream: &[u8], end: usize, disk: &mut Disk) -> String {
 
 fn hear(session: &mut HttpSession<Numbers>, answers: &mut String, disk: &Disk, now: Instant) {
     let before = answers.len();
-    while let Some((Segment::Bytes { data, sent }, _)) = session.outbox().front() {
-        answers.push_str(std::str::from_utf8(&data[*sent..]).unwrap());
-        let count = (data.len() - sent) as u64;
+    while let Some((Segment::Bytes(data), _)) = session.outbox().front() {
+        answers.push_str(std::str::from_utf8(data).unwrap());
+        let count = data.len() as u64;
         session.outbox().advance(count);
     }
     session.sent(now);
@@ -335,7 +335,7 @@ fn to_look_at_an_upload_takes_nothing_of_it() {
     );
     session.complete(Completion::Read(ReadCompletion::Measured(Ok(Progress::Kept(7)))), now);
     assert!(session.next_operation().is_none());
-    let Some((Segment::Bytes { data, .. }, _)) = session.outbox().front() else { panic!("no answer") };
+    let Some((Segment::Bytes(data), _)) = session.outbox().front() else { panic!("no answer") };
     let answer = String::from_utf8_lossy(data);
     assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains("Upload-Offset: 7\r\n"), "{answer}");
     // It is kept no longer by that.
@@ -371,7 +371,7 @@ fn what_was_not_begun_is_not_there() {
             session.next_operation();
             let failed = UploadCompletion::Resumed(Err(StoreError::at("a", kind)));
             session.complete(Completion::Upload(number, failed), now);
-            let Some((Segment::Bytes { data, .. }, _)) = session.outbox().front() else { panic!("no answer") };
+            let Some((Segment::Bytes(data), _)) = session.outbox().front() else { panic!("no answer") };
             let answer = String::from_utf8_lossy(data);
             assert!(answer.starts_with("HTTP/1.1 404 "), "{kind:?}: {answer}");
             assert!(answer.ends_with("no upload has this address: it was never begun, or is gone\n"), "{answer}");
