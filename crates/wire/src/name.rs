@@ -100,7 +100,7 @@ fn check(text: &str) -> Result<(), NameError> {
     if text.len() > MAX_NAME_BYTES {
         return Err(NameError::TooLong);
     }
-    if text.chars().any(char::is_control) {
+    if has_control(text) {
         return Err(NameError::Control);
     }
     for component in text.split('/') {
@@ -115,6 +115,17 @@ fn check(text: &str) -> Result<(), NameError> {
         return Err(NameError::Browser);
     }
     Ok(())
+}
+
+fn has_control(text: &str) -> bool {
+    let (mut has_control, mut is_ascii) = (false, true);
+    // In one pass that the compiler takes in steps of many bytes: names are checked at each request.
+    for byte in text.bytes() {
+        has_control |= byte < b' ' || byte == 0x7f;
+        is_ascii &= byte < 0x80;
+    }
+    // C1 has two bytes.
+    has_control || !is_ascii && text.chars().any(char::is_control)
 }
 
 fn is_reserved(component: &str) -> bool {

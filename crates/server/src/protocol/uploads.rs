@@ -71,6 +71,10 @@ impl<H: Handles> Uploads<H> {
 
     /// Asks for the names of all uploads that are durable: for a session whose answers have no order of their own.
     pub(super) fn publish_finished(&mut self, operations: &mut Operations<H>) {
+        // Asked at each step of a session, which hardly ever has any.
+        if self.by_number.is_empty() {
+            return;
+        }
         let numbers: Vec<_> =
             self.by_number.iter().filter(|(_, upload)| upload.is_finished()).map(|(number, _)| *number).collect();
         for number in numbers {

@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    hash::{BuildHasher as _, Hash, RandomState},
+    hash::{BuildHasher as _, BuildHasherDefault, Hash, Hasher, RandomState},
 };
 
 /// The memory of an entry in the index, at most: 17 bytes for each place, of which 4 of 7 may be free, and all of
@@ -11,6 +11,26 @@ const INDEX_BYTES: usize = 80;
 
 /// Taken for what an allocation takes beside the bytes that were asked for.
 const ALLOCATION_BYTES: usize = 32;
+
+/// The hasher of what is a hash already.
+#[derive(Debug, Default)]
+struct Hashed(u64);
+
+impl Hasher for Hashed {
+    fn write(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(byte);
+        }
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
 
 #[derive(Debug)]
 struct Slot<K, V> {
@@ -30,7 +50,7 @@ pub(super) struct Bounded<K, V> {
     held: usize,
     slots: Vec<Slot<K, V>>,
     /// The slots, by the hashes of their keys.
-    index: HashMap<u64, usize>,
+    index: HashMap<u64, usize, BuildHasherDefault<Hashed>>,
     hasher: RandomState,
     /// The slot that is looked at next when one is to give way.
     hand: usize,
@@ -39,7 +59,7 @@ pub(super) struct Bounded<K, V> {
 impl<K: Copy + Eq + Hash, V> Bounded<K, V> {
     /// Returns an empty one that takes at most `limit` bytes of memory; with 0 it takes nothing in.
     pub(super) fn new(limit: u64) -> Bounded<K, V> {
-        let (slots, index, hasher) = (Vec::new(), HashMap::new(), RandomState::new());
+        let (slots, index, hasher) = (Vec::new(), HashMap::default(), RandomState::new());
         Bounded { limit: to_usize(limit), held: 0, slots, index, hasher, hand: 0 }
     }
 

@@ -5,7 +5,7 @@
 //! for them.
 
 use std::{
-    hash::{DefaultHasher, Hasher as _},
+    hash::{DefaultHasher, Hash, Hasher},
     ops::Range,
 };
 
@@ -28,7 +28,7 @@ const GROUP_BLOCKS: u64 = 64;
 const UPLOAD_BLOCKS: usize = 16 << 10;
 
 /// One version of one file: no two share it on a file system whose clock ticks between them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Version {
     device: u64,
     inode: u64,
@@ -52,7 +52,7 @@ impl Version {
     /// Returns a number that hardly any two versions share.
     pub(super) fn hash(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
-        std::hash::Hash::hash(self, &mut hasher);
+        Hash::hash(self, &mut hasher);
         hasher.finish()
     }
 
@@ -69,6 +69,14 @@ impl Version {
     /// Returns the length of a block: all have the same but for the last; 0 behind the end.
     pub(super) fn block_bytes(&self, block: u64) -> u64 {
         self.size.saturating_sub(block.saturating_mul(CRC_BLOCK_BYTES)).min(CRC_BLOCK_BYTES)
+    }
+}
+
+impl Hash for Version {
+    /// By the two numbers that nobody can choose: that of the file, and the time of its status, which moves with each
+    /// version.
+    fn hash<S: Hasher>(&self, state: &mut S) {
+        (self.inode, self.changed).hash(state);
     }
 }
 

@@ -5,6 +5,7 @@
 use std::{
     collections::{BTreeSet, HashMap},
     fmt,
+    hash::{Hash, Hasher},
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     time::{Duration, Instant},
 };
@@ -23,7 +24,7 @@ const BETWEEN_SUMS: Duration = Duration::from_secs(1);
 const SOURCES: usize = 4096;
 
 /// The addresses whose lines are counted together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Source {
     V4(Ipv4Addr),
     /// A network of 64 bits: one host may have all addresses of it.
@@ -38,6 +39,17 @@ impl Source {
             IpAddr::V4(address) => Source::V4(address),
             IpAddr::V6(address) => Source::V6(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX))),
         }
+    }
+}
+
+impl Hash for Source {
+    /// In one step: each entry is looked up by it.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u128(match self {
+            Source::V4(address) => address.to_bits().into(),
+            Source::V6(network) => network.to_bits(),
+            Source::Others => u128::MAX,
+        });
     }
 }
 

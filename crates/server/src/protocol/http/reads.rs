@@ -367,5 +367,5 @@ impl<H: Handles> HttpSession<H> {
 
 /// Adds what tells the version of a file.
 fn of_version<'o>(head: AnswerHead<'o>, version: &FileVersion) -> AnswerHead<'o> {
-    head.version(&version.tag, version.mtime).fixed("Accept-Ranges", "bytes").fixed("Cache-Control", "no-cache")
+    head.version(&version.tag, version.mtime).lines("Accept-Ranges: bytes\r\nCache-Control: no-cache\r\n")
 }

@@ -59,6 +59,13 @@ impl<'o> AnswerHead<'o> {
         self.known(name, &[value.as_bytes()])
     }
 
+    /// Appends lines that are always the same, each with its CR LF.
+    pub fn lines(self, lines: &'static str) -> AnswerHead<'o> {
+        debug_assert!(lines.ends_with("\r\n") && lines.lines().all(|line| line.contains(": ")), "no lines of fields");
+        self.out.extend_from_slice(lines.as_bytes());
+        self
+    }
+
     /// Appends a field whose value is made of `parts`, which have no control characters.
     fn known(self, name: &'static str, parts: &[&[u8]]) -> AnswerHead<'o> {
         debug_assert!(!parts.concat().iter().any(u8::is_ascii_control), "a value that could end its line");
@@ -110,13 +117,13 @@ impl<'o> AnswerHead<'o> {
     pub fn content(self, media: MediaType) -> AnswerHead<'o> {
         let charset = if media.is_text() { TEXT_CHARSET } else { "" };
         let head = self.known("Content-Type", &[media.essence().as_bytes(), charset.as_bytes()]);
-        let head = head.fixed("X-Content-Type-Options", "nosniff");
+        let head = head.lines("X-Content-Type-Options: nosniff\r\n");
         if media.is_active() { head.fixed("Content-Security-Policy", SANDBOX) } else { head }
     }
 
     /// Says the CRC of the whole file.
     pub fn digest(self, crc: Crc32) -> AnswerHead<'o> {
-        self.field("Repr-Digest", CrcField(crc))
+        self.known("Repr-Digest", &[CrcField::of(crc).as_bytes()])
     }
 
     /// Appends the empty line.

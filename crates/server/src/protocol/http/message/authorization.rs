@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     fn of(value: &str) -> Authorization {
-        Authorization::of(Fields::of_checked(format!("Authorization: {value}\r\n").as_bytes()))
+        Authorization::of(Fields::of_lines(format!("Authorization: {value}\r\n").as_bytes()))
     }
 
     fn basic_of(pair: &[u8]) -> Authorization {
@@ -67,7 +67,7 @@ mod tests {
             assert_eq!(basic_of(pair.as_bytes()), Authorization::Basic { user, secret });
         }
         assert_eq!(of("bAsIc  YTpi"), basic_of(b"a:b"));
-        assert_eq!(Authorization::of(Fields::of_checked(b"X: y\r\n")), Authorization::Absent);
+        assert_eq!(Authorization::of(Fields::of_lines(b"X: y\r\n")), Authorization::Absent);
     }
 
     #[test]
@@ -79,6 +79,6 @@ mod tests {
             assert_eq!(of(value), Authorization::Unusable, "{value}");
         }
         let two = b"Authorization: Basic YTpi\r\nAuthorization: Basic YTpi\r\n";
-        assert_eq!(Authorization::of(Fields::of_checked(two)), Authorization::Unusable);
+        assert_eq!(Authorization::of(Fields::of_lines(two)), Authorization::Unusable);
     }
 }

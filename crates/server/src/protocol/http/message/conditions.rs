@@ -130,7 +130,7 @@ mod tests {
     use super::*;
 
     fn conditions(lines: &str) -> Result<Conditions, u16> {
-        Conditions::of(Fields::of_checked(lines.as_bytes())).map_err(|refusal| refusal.status.number())
+        Conditions::of(Fields::of_lines(lines.as_bytes())).map_err(|refusal| refusal.status.number())
     }
 
     /// Of a file with the tag `a1` that changed at second 784111777.

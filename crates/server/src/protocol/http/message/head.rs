@@ -77,8 +77,7 @@ impl<'a> Head<'a> {
     /// without the empty one.
     fn parse(head: &'a [u8], line: RequestLine<'a>, fields: &'a [u8]) -> Result<Head<'a>, Refusal> {
         let RequestLine { method, target, is_http_1_0 } = line;
-        check(head)?;
-        let fields = Fields::of_checked(fields);
+        let fields = checked(head, fields)?;
         let host = host::host_of(fields, is_http_1_0)?;
         let framing = Framing::of(fields, is_http_1_0)?;
         let origin_form = target::origin_form(target, method, host)?;
@@ -244,12 +243,15 @@ impl<'a> RequestLine<'a> {
     }
 }
 
-/// Checks the grammar of a whole head.
-fn check(head: &[u8]) -> Result<(), Refusal> {
+/// Checks the grammar of a whole head, and returns its fields, of which these are the lines.
+fn checked<'a>(head: &'a [u8], lines: &'a [u8]) -> Result<Fields<'a>, Refusal> {
     // Only as much of it as there are fields is written.
     let mut memory = [const { MaybeUninit::uninit() }; MAX_FIELDS];
-    match httparse::Request::new(&mut []).parse_with_uninit_headers(head, &mut memory) {
-        Ok(httparse::Status::Complete(length)) if length == head.len() => Ok(()),
+    let mut request = httparse::Request::new(&mut []);
+    match request.parse_with_uninit_headers(head, &mut memory) {
+        Ok(httparse::Status::Complete(length)) if length == head.len() => {
+            Ok(Fields::of_checked(lines, request.headers.iter().map(|field| field.name.as_bytes())))
+        }
         Ok(_) => Err(Refusal::malformed("the fields of a request end with an empty line")),
         Err(httparse::Error::TooManyHeaders) => {
             Err(Refusal::closing(StatusCode::FIELDS_TOO_LARGE, "a request has too many fields"))

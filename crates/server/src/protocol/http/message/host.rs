@@ -62,19 +62,25 @@ pub(super) fn is_of_a_name(fields: Fields<'_>) -> bool {
 /// Returns whether `host` is a name that anybody may have and lead anywhere: not one of a single part, as machines call
 /// each other, which no public name server knows.
 pub(super) fn is_public_name(host: &str) -> bool {
-    let name = host.split(':').next().unwrap_or_default();
-    !host.is_empty() && !is_fixed(host) && name.trim_end_matches('.').contains('.')
+    name_of(host).contains('.') && !is_fixed(host)
 }
 
 /// Returns whether nobody can make `host` lead elsewhere: it is an address, or `localhost`.
 fn is_fixed(host: &str) -> bool {
-    match host.strip_prefix('[') {
-        Some(rest) => rest.split(']').next().is_some_and(|address| address.parse::<Ipv6Addr>().is_ok()),
-        None => {
-            let name = host.split(':').next().unwrap_or_default().trim_end_matches('.').to_ascii_lowercase();
-            name.parse::<Ipv4Addr>().is_ok() || name == "localhost" || name.ends_with(".localhost")
-        }
+    if let Some(rest) = host.strip_prefix('[') {
+        return rest.split(']').next().is_some_and(|address| address.parse::<Ipv6Addr>().is_ok());
     }
+    let name = name_of(host);
+    let last = name.rsplit('.').next().unwrap_or(name);
+    match last.bytes().all(|byte| byte.is_ascii_digit()) {
+        true => name.parse::<Ipv4Addr>().is_ok(),
+        false => last.eq_ignore_ascii_case("localhost"),
+    }
+}
+
+/// Returns `host` without its port, and without the point at its end.
+fn name_of(host: &str) -> &str {
+    host.split(':').next().unwrap_or(host).trim_end_matches('.')
 }
 
 /// Returns whether `origin` is one of `host`.
@@ -102,7 +108,7 @@ mod tests {
 
     #[test]
     fn a_name_can_be_made_to_lead_here_and_an_address_can_not() {
-        let of_a_name = |lines: &'static str| is_of_a_name(Fields::of_checked(lines.as_bytes()));
+        let of_a_name = |lines: &'static str| is_of_a_name(Fields::of_lines(lines.as_bytes()));
         for lines in [
             "",
             "Origin: null\r\n",
@@ -147,7 +153,7 @@ mod tests {
 
     #[test]
     fn browsers_tell_of_other_sites() {
-        let foreign = |lines: &'static str| is_foreign(Fields::of_checked(lines.as_bytes()), "a:80");
+        let foreign = |lines: &'static str| is_foreign(Fields::of_lines(lines.as_bytes()), "a:80");
         for lines in [
             "",
             "Sec-Fetch-Site: none\r\n",

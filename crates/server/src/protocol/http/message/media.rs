@@ -17,10 +17,13 @@ pub(super) const TEXT_CHARSET: &str = "; charset=utf-8";
 /// Returns the media type of a file called `name`, by what stands behind its last point.
 #[must_use]
 pub fn media_type(name: &str) -> MediaType {
-    let last = name.rsplit('/').next().unwrap_or(name);
-    // What begins with its only point has no end of a name.
-    let end = last.rsplit_once('.').filter(|(before, _)| !before.is_empty());
-    let guessed = end.and_then(|(_, end)| mime_guess::from_ext(end).first_raw());
+    let point = name.bytes().rposition(|byte| matches!(byte, b'.' | b'/'));
+    let end = point.and_then(|at| match name.as_bytes()[..=at] {
+        // What begins with its only point has no end of a name.
+        [b'.'] | [.., b'/', b'.'] | [.., b'/'] => None,
+        _ => Some(&name[at + 1..]),
+    });
+    let guessed = end.and_then(|end| mime_guess::from_ext(end).first_raw());
     MediaType(guessed.unwrap_or("application/octet-stream"))
 }
 

@@ -110,7 +110,7 @@ mod tests {
         ] {
             assert_eq!(range(text.as_bytes()), None, "{text}");
         }
-        let fields = |lines: &'static str| of(Fields::of_checked(lines.as_bytes()));
+        let fields = |lines: &'static str| of(Fields::of_lines(lines.as_bytes()));
         assert_eq!(fields("Range: bytes=1-2\r\n"), Some(ByteRange::Between(1, 2)));
         assert_eq!(fields("Range: bytes=1-2\r\nRange: bytes=3-4\r\n"), None);
         assert_eq!(fields("X: y\r\n"), None);

@@ -151,6 +151,9 @@ pub(super) fn origin_form<'a>(target: &'a [u8], method: &str, host: &str) -> Res
 }
 
 fn name_of(path: &[u8]) -> Result<Name, Refusal> {
+    if !path.contains(&b'%') {
+        return Ok(Name::from_bytes(path)?);
+    }
     // Before decoding: a slash that is encoded separates nothing.
     for component in path.split(|&byte| byte == b'/') {
         if decoded(component).map_err(|()| bad("a percent sign stands before two hex digits"))?.contains(&b'/') {

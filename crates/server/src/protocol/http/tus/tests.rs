@@ -237,7 +237,7 @@ fn request(method: &str, fields: &str, body: &[u8]) -> Vec<u8> {
 /// An upload in pieces, with one that is wrong and one at a wrong offset.
 fn conversation() -> Vec<u8> {
     let bytes = &*BYTES;
-    let crc = super::super::message::CrcField(Crc32::of(&bytes[..700_000])).to_string();
+    let crc = super::super::message::CrcField::of(Crc32::of(&bytes[..700_000])).to_string();
     let crc = crc.trim_start_matches("crc32=:").trim_end_matches(':').to_owned();
     [
         request("HEAD", "", b""),
