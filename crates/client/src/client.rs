@@ -292,9 +292,11 @@ impl Client {
     /// connection to either server was lost, and is checked as a whole then. A file that changes there meanwhile begins anew, at
     /// most three times.
     ///
-    /// It takes about 5 MiB of memory, and one thread. Both connections are opened again as [`Client::fetch`] and
-    /// [`Client::store`] do, with the same `settings`; [`Settings::parallel`] is of no account. Where that fails at `from`, the
-    /// files that are left fail by [`Error::AtSource`], as each does that can't be read there.
+    /// A pair of connections takes about 5 MiB of memory, and two threads. Several pairs share the files, as
+    /// [`Settings::parallel`] says, and each file goes by one of them; the longer one of the two lines tells whether more would
+    /// help. The connections of both clients are opened again as [`Client::fetch`] and [`Client::store`] do, with the same
+    /// `settings`. Where that fails at `from`, the files that are left fail by [`Error::AtSource`], as each does that can't be
+    /// read there.
     pub fn relay(
         &mut self,
         from: &mut Client,

@@ -13,7 +13,7 @@ use crate::{
     error::Error,
     link::{Link, Siblings},
     login::Credentials,
-    options::Options,
+    options::{Cancel, Options},
 };
 
 /// A server that was reached once, and the link to it as long as that can be used.
@@ -33,6 +33,27 @@ impl Connection {
         let (link, greeting) = open(address, &mut options)?;
         let is_volatile = greeting.has(Greeting::VOLATILE);
         Ok(Connection { address: address.clone(), options, greeting, is_volatile, link: Some(link) })
+    }
+
+    /// Opens one more connection like the one that `twins` was made of: see [`Link::twins`].
+    pub(crate) fn twin(twins: &Siblings) -> Result<Connection, Error> {
+        let (link, greeting) = twin(twins)?;
+        let (address, options) = (twins.address().clone(), twins.options().clone());
+        let is_volatile = greeting.has(Greeting::VOLATILE);
+        Ok(Connection { address, options, greeting, is_volatile, link: Some(link) })
+    }
+
+    /// Returns how others like it are opened of which nobody knows: see [`Link::twins`].
+    pub(crate) fn twins(&self) -> Option<Siblings> {
+        self.link.as_ref().map(Link::twins)
+    }
+
+    /// Ends what is under way also when `leave` is raised, until this is called again.
+    pub(crate) fn leave_when(&mut self, leave: &Cancel) {
+        self.options.leave = leave.clone();
+        if let Some(link) = &mut self.link {
+            link.leave_when(leave.clone());
+        }
     }
 
     /// Connects again, whatever became of the old link.
@@ -134,6 +155,10 @@ fn ready(address: &Address, options: &Options) -> Result<(Link, Greeting), Error
 
 /// Opens one more link like one that stands, and logs in as that did. Also returns whether the server said that it is volatile.
 pub(crate) fn open_twin(twins: &Siblings) -> Result<(Link, bool), Error> {
+    twin(twins).map(|(link, greeting)| (link, greeting.has(Greeting::VOLATILE)))
+}
+
+fn twin(twins: &Siblings) -> Result<(Link, Greeting), Error> {
     let address = twins.address();
     let mut link = twins.open().map_err(|error| error.of(address))?;
     let timeout = link.timeout();
@@ -142,7 +167,7 @@ pub(crate) fn open_twin(twins: &Siblings) -> Result<(Link, bool), Error> {
     if let Some(credentials) = link.credentials().cloned() {
         login::log_in(&mut link, address, &greeting, &credentials)?;
     }
-    Ok((link, greeting.has(Greeting::VOLATILE)))
+    Ok((link, greeting))
 }
 
 fn has_gone(error: &Error) -> bool {

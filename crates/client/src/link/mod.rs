@@ -130,6 +130,11 @@ impl Siblings {
         &self.address
     }
 
+    /// Returns what they keep to.
+    pub(crate) fn options(&self) -> &Options {
+        &self.options
+    }
+
     /// Gives up also when `leave` is raised.
     pub(crate) fn leave_when(mut self, leave: Cancel) -> Siblings {
         self.options.leave = leave;

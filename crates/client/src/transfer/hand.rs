@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -41,9 +41,38 @@ pub(super) struct Taker<'c, 't> {
     crew: &'c Crew<'t>,
     id: usize,
     ahead: Arc<AtomicU64>,
+    source: Arc<Mutex<SourceLine>>,
+}
+
+/// The line that a hand's files come by, where they are another server's.
+#[derive(Debug, Default)]
+struct SourceLine {
+    line: Option<LineFigures>,
+    /// How long it was waited for.
+    slept: Duration,
+    /// It was never reported.
+    is_new: bool,
 }
 
 impl Taker<'_, '_> {
+    /// Returns the number of the hand.
+    pub(super) fn hand(&self) -> usize {
+        self.id
+    }
+
+    /// Whether others may share the files.
+    pub(super) fn may_share(&self) -> bool {
+        self.crew.may_grow
+    }
+
+    /// Notes how the line is that the files come by, and how much longer it was waited for than it was by the last call.
+    pub(super) fn note_source(&self, line: Option<LineFigures>, slept: Duration) {
+        let mut source = lock(&self.source);
+        source.is_new |= source.line.is_none() && line.is_some();
+        source.line = line.or(source.line);
+        source.slept += slept;
+    }
+
     /// The next file.
     pub(super) fn take(&self) -> Option<usize> {
         self.crew.tally().take(self.id)
@@ -76,8 +105,24 @@ pub(super) struct Hand<'c, 't> {
     rate: f64,
     /// Bytes that it takes at most before their end.
     ahead: Arc<AtomicU64>,
+    source: Arc<Mutex<SourceLine>>,
     moved_before: u64,
     slept_before: Duration,
+}
+
+/// Returns the figures of two lines, one behind the other.
+fn both(line: Option<LineFigures>, source: Option<LineFigures>) -> Option<LineFigures> {
+    match (line, source) {
+        (Some(one), Some(other)) => {
+            let (round_trip, lost) = (one.round_trip.max(other.round_trip), one.lost + other.lost);
+            Some(LineFigures { round_trip, lost })
+        }
+        (one, other) => one.or(other),
+    }
+}
+
+fn lock(source: &Mutex<SourceLine>) -> MutexGuard<'_, SourceLine> {
+    source.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl<'c, 't> Hand<'c, 't> {
@@ -99,6 +144,7 @@ impl<'c, 't> Hand<'c, 't> {
             reported: (now, link.bytes_moved()),
             rate: 0.0,
             ahead: Arc::new(AtomicU64::new(MOST_AHEAD_BYTES)),
+            source: Arc::default(),
             moved_before: link.bytes_moved(),
             slept_before: link.slept(),
         };
@@ -127,7 +173,8 @@ impl<'c, 't> Hand<'c, 't> {
 
     /// Returns what takes files for this hand in another thread.
     pub(super) fn taker(&self) -> Taker<'c, 't> {
-        Taker { crew: self.crew, id: self.id, ahead: Arc::clone(&self.ahead) }
+        let (ahead, source) = (Arc::clone(&self.ahead), Arc::clone(&self.source));
+        Taker { crew: self.crew, id: self.id, ahead, source }
     }
 
     /// Whether another connection is being opened, or at work and one that `may` help.
@@ -147,10 +194,14 @@ impl<'c, 't> Hand<'c, 't> {
             return;
         }
         let now = Instant::now();
-        if now < self.next_tick {
-            return;
-        }
-        let line = link.line();
+        let (source, source_slept) = {
+            let mut source = lock(&self.source);
+            if now < self.next_tick && !std::mem::take(&mut source.is_new) {
+                return;
+            }
+            (source.line, source.slept)
+        };
+        let line = both(link.line(), source);
         let (span, moved) = (now.saturating_duration_since(self.reported.0), link.bytes_moved());
         if span >= TICK {
             let rate = (moved - self.reported.1) as f64 / span.as_secs_f64();
@@ -161,7 +212,7 @@ impl<'c, 't> Hand<'c, 't> {
         self.know_line(line);
         self.next_tick = now + if self.shares { TICK } else { SLOW_TICK };
         let left = left().saturating_add(self.crew.tally().waiting_bytes());
-        let (moved, waited) = (moved - self.moved_before, link.slept() - self.slept_before);
+        let (moved, waited) = (moved - self.moved_before, link.slept() - self.slept_before + source_slept);
         for _ in 0..self.crew.report(self.id, (moved, waited), line, (left, link.is_limited())) {
             (self.grow)();
         }

@@ -55,7 +55,8 @@ impl Session {
     fn copy_all(&mut self, args: &CopyArgs, if_absent: IfAbsent, failures: &mut Failures) -> Result<(), Failed> {
         let Some((target, sources)) = args.places.split_last() else { return Ok(()) };
         let Some(first) = sources.first() else { return Ok(()) };
-        let CopyArgs { moves, clobbering, .. } = args;
+        let CopyArgs { moves, clobbering, nothing_local, .. } = args;
+        nothing_local.check(VERB)?;
         let choice = self.choice_with(VERB, &moves.choosing, &moves.listed, IgnoreFiles::default())?;
         if choice.filter.has_directory_rules() {
             return Err(Failed::usage(format!(

@@ -3,13 +3,15 @@
 use std::{
     fs,
     os::unix::ffi::OsStrExt as _,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, PoisonError},
 };
 
 use ferry_wire::Name;
 
-use super::super::{Relay, Settings, Store};
-use crate::{address::Address, connection::Connection, local::LocalPath};
+use super::super::{Relay, Settings, Store, crew::FIRST};
+use crate::{
+    address::Address, connection::Connection, error::Error, link::Siblings, local::LocalPath, options::Cancel,
+};
 
 /// The files, in the order of the list.
 #[derive(Debug, Clone, Copy)]
@@ -20,12 +22,16 @@ pub(super) enum Files<'a> {
     There(&'a [Relay], &'a SourceServer<'a>),
 }
 
-/// The server that files are read from.
+/// The server that files are read from. Each connection to the other one has a connection to it of its own.
 #[derive(Debug)]
 pub(super) struct SourceServer<'a> {
     pub(super) address: Address,
-    pub(super) settings: &'a Settings,
+    settings: &'a Settings,
+    /// Further connections are not opened again: others do what they have begun.
+    impatient: Settings,
     connection: Mutex<&'a mut Connection>,
+    /// How further ones are opened.
+    twins: Option<Siblings>,
 }
 
 /// One of the files.
@@ -66,7 +72,16 @@ impl<'a> Files<'a> {
         self.at(index).name
     }
 
-    /// Whether several connections may send of one file, and of the list.
+    /// Returns the size of the file at `index`, where it was told.
+    pub(super) fn size(self, index: usize) -> Option<u64> {
+        match self {
+            // A local one may be looked at when it is opened, and not before.
+            Files::Here(_) => None,
+            Files::There(files, _) => files[index].meta.as_ref().map(|meta| meta.size),
+        }
+    }
+
+    /// Whether several connections may send parts of one file: each has to read where it likes.
     pub(super) fn can_be_shared(self) -> bool {
         matches!(self, Files::Here(_))
     }
@@ -74,13 +89,35 @@ impl<'a> Files<'a> {
 
 impl<'a> SourceServer<'a> {
     pub(super) fn new(connection: &'a mut Connection, settings: &'a Settings) -> SourceServer<'a> {
-        SourceServer { address: connection.address().clone(), settings, connection: Mutex::new(connection) }
+        SourceServer {
+            address: connection.address().clone(),
+            settings,
+            impatient: Settings::impatient(),
+            twins: connection.twins(),
+            connection: Mutex::new(connection),
+        }
     }
 
-    /// Returns the connection, which one thread at a time reads from.
-    pub(super) fn connection(&self) -> MutexGuard<'_, &'a mut Connection> {
+    /// Lends `work` the connection that `hand` reads from, and how often that is opened again: the client's own, or one more
+    /// like it. What is under way on it ends when `leave` is raised.
+    pub(super) fn lend<T>(
+        &self,
+        hand: usize,
+        leave: &Cancel,
+        work: impl FnOnce(&mut Connection, &Settings) -> T,
+    ) -> Result<T, Error> {
+        if hand != FIRST {
+            let twins = self.twins.as_ref().ok_or(Error::NotConnected)?;
+            let mut connection = Connection::twin(twins)?;
+            connection.leave_when(leave);
+            return Ok(work(&mut connection, &self.impatient));
+        }
         // A connection that was left in the middle of a request knows that itself.
-        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+        let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        connection.leave_when(leave);
+        let done = work(&mut connection, self.settings);
+        connection.leave_when(&Cancel::default());
+        Ok(done)
     }
 }
 

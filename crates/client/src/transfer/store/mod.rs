@@ -27,7 +27,7 @@ use std::{
 use ferry_wire::{Code, Crc32, Failure, Id, Reply, Tag};
 
 use super::{
-    IfTaken, Moved, Parallel, Phase, Relay, Report, Settings, Store, Watch,
+    IfTaken, Moved, Phase, Relay, Report, Settings, Store, Watch,
     drive::{self, Ended, Job, Stop},
     hand::Hand,
     pieces::Piece,
@@ -67,7 +67,8 @@ pub(super) fn store(
     store_all(connection, Files::Here(files), settings, (manner, id), watch)
 }
 
-/// Stores all of `files` of the server that `from` leads to. One connection reads and one sends.
+/// Stores all of `files` of the server that `from` leads to. Of a pair of connections, one reads and one sends; several pairs
+/// share the list.
 pub(super) fn relay(
     connection: &mut Connection,
     from: &mut Connection,
@@ -75,9 +76,8 @@ pub(super) fn relay(
     settings: &Settings,
     watch: &mut Watch<'_>,
 ) -> Report {
-    let settings = Settings { parallel: Parallel::Fixed(1), ..settings.clone() };
-    let server = SourceServer::new(from, &settings);
-    store_all(connection, Files::There(files, &server), &settings, (Manner::Many, None), watch)
+    let server = SourceServer::new(from, settings);
+    store_all(connection, Files::There(files, &server), settings, (Manner::Many, None), watch)
 }
 
 fn store_all(
@@ -87,7 +87,8 @@ fn store_all(
     (manner, id): (Manner, Option<&Id>),
     watch: &mut Watch<'_>,
 ) -> Report {
-    let tally = Tally::new((files.len(), &|_| None), manner, settings.keep_going, watch);
+    let sizes = |index| files.size(index);
+    let tally = Tally::new((files.len(), &sizes), manner, settings.keep_going, watch);
     let ids = match id {
         Some(id) => Ids::given(connection.address(), id),
         None => Ids::new(connection.address(), settings.state.as_deref()),

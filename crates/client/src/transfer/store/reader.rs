@@ -12,13 +12,13 @@ use super::{
     super::{Store, hand::Taker, pieces::Piece},
     files::Files,
     known::Known,
-    relay::Relaying,
+    relay::relay,
 };
 use crate::{
     block::Block,
     error::Error,
     local::{Source, Stamp, Version},
-    options::Permissions,
+    options::{Cancel, Permissions},
 };
 
 /// Small files go out together in runs of so many bytes: one call of the system for many. The largest small file may
@@ -118,9 +118,21 @@ pub(super) struct ReaderManner {
 /// The connection's end of the reader. Dropped, the reader ends.
 #[derive(Debug)]
 pub(super) struct Reader {
+    /// Before the others: who waits for a server hears nothing of these.
+    _leaving: Leaving,
     pub(super) chunks: Receiver<Chunk>,
     pub(super) orders: Sender<Order>,
     spent: Sender<Block>,
+}
+
+/// Ends what the reader has under way with another server.
+#[derive(Debug, Default)]
+struct Leaving(Cancel);
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        self.0.cancel();
+    }
 }
 
 impl Reader {
@@ -134,6 +146,8 @@ impl Reader {
         let (say, chunks) = sync_channel(AHEAD);
         let (orders, ordered) = channel();
         let (spent, empty) = channel();
+        let leaving = Leaving::default();
+        let leave = leaving.0.clone();
         scope.spawn(move || {
             let outlet = Outlet {
                 say,
@@ -148,10 +162,10 @@ impl Reader {
             // Who does not listen any more wants no more.
             let _ = match files {
                 Files::Here(files) => Reading { outlet }.read_all(files, &taker),
-                Files::There(files, server) => Relaying::new(outlet, files, server, &taker).relay_all(),
+                Files::There(files, server) => relay(outlet, files, (server, &leave), &taker),
             };
         });
-        Reader { chunks, orders, spent }
+        Reader { _leaving: leaving, chunks, orders, spent }
     }
 
     /// A block was sent: its room can be used again.
@@ -234,6 +248,12 @@ impl Outlet {
         self.say(Chunk::Run { block, files })
     }
 
+    /// Has runs be a part of what is taken ahead of its end: `ahead` bytes.
+    pub(super) fn keep_runs_within(&mut self, ahead: u64) {
+        let share = usize::try_from(ahead / RUNS_AHEAD).unwrap_or(RUN_BYTES);
+        self.run_bytes = share.clamp(LEAST_RUN_BYTES, RUN_BYTES);
+    }
+
     pub(super) fn room(&self) -> Block {
         let mut block = self.empty.try_recv().unwrap_or_else(|_| Block::new());
         block.clear();
@@ -265,8 +285,7 @@ impl Reading {
     fn read_all(&mut self, files: &[Store], taker: &Taker<'_, '_>) -> Result<(), Gone> {
         loop {
             while let Some(index) = taker.take() {
-                let share = usize::try_from(taker.ahead() / RUNS_AHEAD).unwrap_or(RUN_BYTES);
-                self.outlet.run_bytes = share.clamp(LEAST_RUN_BYTES, RUN_BYTES);
+                self.outlet.keep_runs_within(taker.ahead());
                 self.read(index, &files[index])?;
             }
             self.outlet.rest()?;

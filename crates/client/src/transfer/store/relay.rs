@@ -1,10 +1,13 @@
 //! Reads the files of another server that are to be stored, ahead of the connection that stores them.
 //!
-//! Small ones are asked for many ahead and go into runs, whole and verified. A large one is read when it is known from where on;
+//! Each connection that stores has one of its own that reads. Small ones are asked for many ahead and go into runs, whole and verified. A large one is read when it is known from where on;
 //! after a lost connection it is gone on with by READ and its tag. The CRC of what was not read in one body is the one that its
 //! server computes of the whole (SUM), and the server that stores it has to have the same.
 
-use std::collections::{HashSet, VecDeque};
+use std::{
+    collections::{HashSet, VecDeque},
+    time::{Duration, Instant},
+};
 
 use ferry_wire::{
     Code, Crc32, Digest, Failure, FileMeta, Greeting, Mode, Name, Options, Reply, Request, write_block_header,
@@ -16,24 +19,28 @@ use super::{
         Relay,
         hand::Taker,
         retry::{Outage, is_farewell},
+        tally::UNKNOWN_BYTES,
     },
     files::SourceServer,
     reader::{Chunk, Gone, LARGE_BYTES, Opened, Order, Outlet, SmallUpload},
 };
 use crate::{
+    address::Address,
     block::{BLOCK_BYTES, Block},
+    connection::Connection,
     conversation::{
         Exchange, Extent, Next,
         requests::{self, Stat},
         unexpected,
     },
     error::Error,
+    link::Link,
     local::Version,
-    options::Permissions,
+    options::{Cancel, Permissions},
 };
 
 /// Requests that are asked ahead, and the bytes of the files among them: enough that a long line is filled, and what is under way
-/// when a connection is lost stays small.
+/// when a connection is lost stays small. Where several connections share the files, no more than each takes ahead of its end.
 const AHEAD_REQUESTS: usize = 256;
 const AHEAD_BYTES: u64 = 8 << 20;
 
@@ -52,11 +59,38 @@ pub(super) fn mendable(error: &Error) -> Option<&'static str> {
     }
 }
 
+/// Between two reports of how the line is.
+const REPORT: Duration = Duration::from_millis(50);
+
+/// Reads those of `files` that `taker` takes, until `leave` is raised.
+pub(super) fn relay(
+    mut outlet: Outlet,
+    files: &[Relay],
+    (server, leave): (&SourceServer<'_>, &Cancel),
+    taker: &Taker<'_, '_>,
+) -> Result<(), Gone> {
+    let relayed = server.lend(taker.hand(), leave, |connection, settings| {
+        let relaying = Relaying {
+            outlet: &mut outlet,
+            files,
+            address: &server.address,
+            taker,
+            outage: Outage::of_source(settings, server.address.clone()),
+            again: VecDeque::new(),
+            large: VecDeque::new(),
+            grown: HashSet::new(),
+            flow: Flow { progress: false, next_report: Instant::now(), slept: Duration::ZERO },
+        };
+        relaying.relay_all(connection)
+    });
+    relayed.unwrap_or_else(|error| outlet.say(Chunk::Lost(at_source(&server.address, error))))
+}
+
 /// The reader of one round.
-pub(super) struct Relaying<'r, 'a, 'c, 't> {
-    outlet: Outlet,
+struct Relaying<'r, 'c, 't> {
+    outlet: &'r mut Outlet,
     files: &'r [Relay],
-    server: &'r SourceServer<'a>,
+    address: &'r Address,
     taker: &'r Taker<'c, 't>,
     outage: Outage<'r>,
     /// Files that are to be asked for again, before all others.
@@ -65,8 +99,30 @@ pub(super) struct Relaying<'r, 'a, 'c, 't> {
     large: VecDeque<Large>,
     /// Files that were larger than a listing said.
     grown: HashSet<usize>,
-    /// Something has come since the connection was opened.
+    flow: Flow,
+}
+
+/// What has come.
+struct Flow {
+    /// Something has, since the connection was opened.
     progress: bool,
+    next_report: Instant,
+    /// How long the connection had slept by the last report.
+    slept: Duration,
+}
+
+impl Flow {
+    /// Something has come; tells how the line is, where that is due.
+    fn came(&mut self, link: &mut Link, taker: &Taker<'_, '_>) {
+        self.progress = true;
+        let now = Instant::now();
+        if taker.may_share() && now >= self.next_report {
+            self.next_report = now + REPORT;
+            let slept = link.slept();
+            taker.note_source(link.line(), slept - self.slept);
+            self.slept = slept;
+        }
+    }
 }
 
 /// A small file, or one of which nobody knows yet.
@@ -75,6 +131,8 @@ struct Wanted {
     index: usize,
     /// Its size, where it is small enough to be asked for at once.
     size: Option<u64>,
+    /// Its size, as far as it was told.
+    told: u64,
     tries: u32,
 }
 
@@ -129,26 +187,14 @@ impl From<Error> for Break {
     }
 }
 
-impl<'r, 'a, 'c, 't> Relaying<'r, 'a, 'c, 't> {
-    pub(super) fn new(
-        outlet: Outlet,
-        files: &'r [Relay],
-        server: &'r SourceServer<'a>,
-        taker: &'r Taker<'c, 't>,
-    ) -> Relaying<'r, 'a, 'c, 't> {
-        let outage = Outage::of_source(server.settings, server.address.clone());
-        let (again, large) = (VecDeque::new(), VecDeque::new());
-        Relaying { outlet, files, server, taker, outage, again, large, grown: HashSet::new(), progress: false }
-    }
-
+impl Relaying<'_, '_, '_> {
     /// Reads all files, on connections that are opened again where they are lost.
-    pub(super) fn relay_all(mut self) -> Result<(), Gone> {
-        let server = self.server;
-        let mut connection = server.connection();
+    fn relay_all(mut self, connection: &mut Connection) -> Result<(), Gone> {
         loop {
             let mut asked = VecDeque::new();
             let mut broken = None;
             let result = connection.converse(|link| {
+                self.flow.slept = link.slept();
                 let mut exchange = Exchange::new(link);
                 match self.read(&mut exchange, &mut asked) {
                     Ok(()) => Ok(()),
@@ -170,11 +216,11 @@ impl<'r, 'a, 'c, 't> Relaying<'r, 'a, 'c, 't> {
                     Err(error) => error,
                 },
             };
-            if std::mem::take(&mut self.progress) {
+            if std::mem::take(&mut self.flow.progress) {
                 self.outage.end();
             }
             let taker = self.taker;
-            if let Err(error) = self.outage.reopen(&mut connection, &mut |event| taker.tell(event), error) {
+            if let Err(error) = self.outage.reopen(connection, &mut |event| taker.tell(event), error) {
                 self.outlet.ship()?;
                 return self.outlet.say(Chunk::Lost(self.at_source(error)));
             }
@@ -182,10 +228,7 @@ impl<'r, 'a, 'c, 't> Relaying<'r, 'a, 'c, 't> {
     }
 
     fn at_source(&self, error: Error) -> Error {
-        match error {
-            Error::Interrupted => error,
-            error => Error::AtSource { address: self.server.address.clone(), error: error.into() },
-        }
+        at_source(self.address, error)
     }
 
     /// Reads what there is to read. `asked` has what is in flight, in its order.
@@ -216,15 +259,18 @@ impl<'r, 'a, 'c, 't> Relaying<'r, 'a, 'c, 't> {
                 }
             };
             self.take(exchange, first, reply)?;
-            self.progress = true;
+            self.flow.came(exchange.link(), self.taker);
             asked.pop_front();
         }
     }
 
     /// Asks ahead, until a large file is to be read.
     fn ask(&mut self, exchange: &mut Exchange<'_, ()>, asked: &mut VecDeque<Wanted>) -> Result<(), Gone> {
-        let bytes = |asked: &VecDeque<Wanted>| asked.iter().filter_map(|wanted| wanted.size).sum::<u64>();
-        while self.large.is_empty() && asked.len() < AHEAD_REQUESTS && bytes(asked) < AHEAD_BYTES {
+        let ahead = self.taker.ahead();
+        let most = ahead.min(AHEAD_BYTES);
+        self.outlet.keep_runs_within(ahead);
+        let bytes = |asked: &VecDeque<Wanted>| asked.iter().map(|wanted| wanted.told).fold(0, u64::saturating_add);
+        while self.large.is_empty() && asked.len() < AHEAD_REQUESTS && bytes(asked) < most {
             let next = self.again.pop_front();
             let Some(wanted) = next.or_else(|| self.taker.take().map(|index| self.wanted(index))) else { break };
             if let Err(error) = self.check_permissions(exchange.link().greeting()) {
@@ -261,9 +307,9 @@ impl<'r, 'a, 'c, 't> Relaying<'r, 'a, 'c, 't> {
     }
 
     fn wanted(&self, index: usize) -> Wanted {
-        let is_known = !self.grown.contains(&index);
-        let meta = self.files[index].meta.as_ref().filter(|meta| is_known && self.is_small(meta.size));
-        Wanted { index, size: meta.map(|meta| meta.size), tries: 0 }
+        let told = self.files[index].meta.as_ref().map(|meta| meta.size);
+        let size = told.filter(|size| !self.grown.contains(&index) && self.is_small(*size));
+        Wanted { index, size, told: told.unwrap_or(UNKNOWN_BYTES), tries: 0 }
     }
 
     fn is_small(&self, size: u64) -> bool {
@@ -353,7 +399,7 @@ impl<'r, 'a, 'c, 't> Relaying<'r, 'a, 'c, 't> {
                     sum(exchange, name, meta).map(|crc| Digest::resume(crc, meta.size)).map_err(Break::from)
                 }
                 LargeOrder::Read(reading) => {
-                    read_body(exchange, &mut self.outlet, (name, meta), reading, &mut self.progress)
+                    read_body(exchange, self.outlet, (name, meta), reading, (&mut self.flow, self.taker))
                 }
             };
             let said = match done {
@@ -416,6 +462,14 @@ impl<'r, 'a, 'c, 't> Relaying<'r, 'a, 'c, 't> {
     }
 }
 
+/// Returns an error of the server at `address`, which files are read from.
+fn at_source(address: &Address, error: Error) -> Error {
+    match error {
+        Error::Interrupted => error,
+        error => Error::AtSource { address: address.clone(), error: error.into() },
+    }
+}
+
 /// Receives a body that has to fill `content`, and returns its CRC.
 fn receive(exchange: &mut Exchange<'_, ()>, content: &mut [u8]) -> Result<Crc32, Error> {
     let mut filled = 0;
@@ -451,7 +505,7 @@ fn read_body(
     outlet: &mut Outlet,
     (name, meta): (&Name, &FileMeta),
     reading: &mut Reading,
-    progress: &mut bool,
+    flow: (&mut Flow, &Taker<'_, '_>),
 ) -> Result<Digest, Break> {
     let size = meta.size;
     if reading.begun > 0 && reading.sum.is_none() {
@@ -472,7 +526,7 @@ fn read_body(
             Reply::File(_) => return Err(changed().into()),
             reply => return Err(unexpected(reply).into()),
         }
-        say_blocks(exchange, outlet, size, reading, progress)?;
+        say_blocks(exchange, outlet, size, reading, flow)?;
     }
     let whole = match (reading.in_one, reading.sum) {
         (true, _) => return Ok(reading.digest.clone()),
@@ -492,7 +546,7 @@ fn say_blocks(
     outlet: &mut Outlet,
     size: u64,
     reading: &mut Reading,
-    progress: &mut bool,
+    (flow, taker): (&mut Flow, &Taker<'_, '_>),
 ) -> Result<(), Break> {
     loop {
         let left = size - reading.begun - reading.digest.bytes();
@@ -501,10 +555,11 @@ fn say_blocks(
         // The time in which nobody took anything is not the server's.
         exchange.link().restart_timeout();
         let (filled, end) = fill(exchange, block.payload(due.max(1)), due)?;
+        flow.came(exchange.link(), taker);
         if filled > 0 {
             reading.digest.update(&block.payload(filled)[..filled]);
             block.announce(filled);
-            say_block(outlet, block, filled as u64, progress)?;
+            say_block(outlet, block, filled as u64)?;
         }
         match end {
             None => {}
@@ -512,7 +567,7 @@ fn say_blocks(
                 reading.digest.append_zeros(zeros);
                 let mut block = outlet.room();
                 block.push(|out| write_hole(out, zeros));
-                say_block(outlet, block, zeros, progress)?;
+                say_block(outlet, block, zeros)?;
             }
             Some(_) if filled < due => return Err(Error::violation("a body shorter than it was said to be").into()),
             Some(_) => return Ok(()),
@@ -535,8 +590,7 @@ fn fill(exchange: &mut Exchange<'_, ()>, room: &mut [u8], due: usize) -> Result<
 }
 
 /// Says a block that stands for so many bytes, unless nobody wants it any more.
-fn say_block(outlet: &mut Outlet, block: Block, bytes: u64, progress: &mut bool) -> Result<(), Break> {
-    *progress = true;
+fn say_block(outlet: &mut Outlet, block: Block, bytes: u64) -> Result<(), Break> {
     if outlet.is_called()? {
         return Err(Break::Unwanted);
     }

@@ -179,6 +179,19 @@ fn a_connection_to_either_that_is_cut_is_opened_again() {
     }
 }
 
+/// Nobody waits for a source that has nobody to read for.
+#[test]
+fn a_target_that_is_killed_ends_it_although_the_source_is_silent() {
+    let halves = Halves::new();
+    let mut child = halves.begun(&["--timeout", "600", "--retry", "0"], &halves.places());
+    halves.from.stop();
+    halves.to.signal(Signal::KILL);
+    let status = eventually("it ends", || child.try_wait().unwrap());
+    halves.from.signal(Signal::CONT);
+    assert_eq!(status.code(), Some(3));
+    ended(child).assert_failed(3, &format!("CP large: {}: the server closed the connection", halves.to.address()));
+}
+
 /// A quota that is reached is the target's word, and costs no other file.
 #[test]
 fn a_side_without_room_is_named() {

@@ -2,6 +2,7 @@
 
 mod faithful;
 mod faults;
+mod pairs;
 mod wire;
 
 use std::fs;

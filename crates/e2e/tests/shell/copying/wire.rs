@@ -3,7 +3,10 @@
 use std::{
     io::{Read as _, Write as _},
     net::{Shutdown, SocketAddr, TcpListener, TcpStream},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     thread,
 };
 
@@ -16,6 +19,7 @@ pub(super) struct Wire {
 #[derive(Default)]
 struct Shared {
     open: Mutex<Vec<TcpStream>>,
+    made: AtomicUsize,
     /// A feature that no greeting has on its way.
     hidden: Option<String>,
 }
@@ -37,6 +41,7 @@ impl Wire {
         thread::spawn(move || {
             for client in listener.incoming().flatten() {
                 let Ok(server) = TcpStream::connect(server) else { continue };
+                all.made.fetch_add(1, Ordering::SeqCst);
                 for (from, to, hidden) in [(&client, &server, None), (&server, &client, all.hidden.clone())] {
                     let (from, to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
                     thread::spawn(move || pass_on(from, to, hidden));
@@ -45,6 +50,11 @@ impl Wire {
             }
         });
         Wire { address, shared }
+    }
+
+    /// Returns how many connections were made.
+    pub(super) fn made(&self) -> usize {
+        self.shared.made.load(Ordering::SeqCst)
     }
 
     pub(super) fn cut(&self) {

@@ -3,7 +3,7 @@
 use clap::{Args, ValueHint};
 
 use super::{
-    choosing::{Choosing, IgnoreFiles},
+    choosing::{Choosing, IgnoreFiles, NothingLocal},
     perms::Perms,
     transfers::{Clobbering, Move},
     value::{number, place},
@@ -30,6 +30,8 @@ pub(crate) struct CopyArgs {
     pub(crate) moves: Move,
     #[command(flatten)]
     pub(crate) clobbering: Clobbering,
+    #[command(flatten)]
+    pub(crate) nothing_local: NothingLocal,
     /// The files or patterns, all of one server, and the new name or the directory to put them in
     #[arg(value_name = "HOST:NAME", required = true, num_args = 2.., value_parser = there)]
     pub(crate) places: Vec<There>,
