@@ -5,6 +5,7 @@ use crate::corpus::{Case, cat, closes, ends, goes_on, resets, times};
 pub(crate) fn cases() -> Vec<Case> {
     let mut cases = ids();
     cases.extend(bodies());
+    cases.extend(streams());
     cases.extend(parts());
     cases.extend(loops());
     cases
@@ -26,7 +27,7 @@ fn ids() -> Vec<Case> {
         goes_on("an id of 64", format!("RESUME {} 1 - new\nSTOP\n", id(64)), "GO 0|stopped"),
         goes_on("an id of 65", format!("RESUME {} 1 - new\n", id(65)), "bad-request"),
         goes_on("no id", "RESUME\nRESUME 1 - new\n", "bad-request|bad-request"),
-        goes_on("no size", "RESUME no-size - - new\n", "bad-request"),
+        goes_on("no size", "RESUME no-size -\nRESUME no-size -- - new\n", "bad-request|bad-request"),
         goes_on("a negative size", "RESUME size -1 - new\n", "bad-request"),
         goes_on("a size with a zero in front", "RESUME size 01 - new\n", "bad-request"),
         goes_on("a size too large for a number", "RESUME size 9223372036854775808 - new\n", "bad-request"),
@@ -126,6 +127,43 @@ fn bodies() -> Vec<Case> {
         resets("a reset behind GO", "RESUME reset-2 5 - new\n", "GO 0"),
         resets("a reset in the body", begun("reset-3"), "GO 0"),
         resets("a reset behind END", "RESUME reset-4 1 - new\nDATA 1\nxEND -\n", "GO 0"),
+    ]
+}
+
+/// Streams: a dash stands for the size.
+fn streams() -> Vec<Case> {
+    const GO: &str = "GO 0 crc=00000000";
+    let begun = |id: &str| format!("RESUME {id} - - new\nDATA 3\nhel");
+    vec![
+        goes_on("nothing at all", "RESUME s-0 - - new\nEND 00000000\n", &format!("{GO}|SAVED 0 00000000")),
+        goes_on("a stream", begun("s-1") + "DATA 2\nloEND 3610a686\n", &format!("{GO}|SAVED 5 3610a686")),
+        goes_on(
+            "a stream that its client gives up",
+            begun("s-2") + "STOP\nRESUME s-2 - - new\nSTOP\n",
+            &format!("{GO}|stopped|{GO}|stopped"),
+        ),
+        goes_on(
+            "a stream with a wrong CRC",
+            begun("s-3") + "END 00000000\nRESUME s-3 - - new\nSTOP\n",
+            &format!("{GO}|checksum|{GO}|stopped"),
+        ),
+        ends("an end of input in a stream", begun("s-4"), &format!("{GO}|incomplete")),
+        goes_on("a size for a stream", "RESUME s-4 5 - new\n", "exists"),
+        goes_on(
+            "the rest of a stream",
+            "RESUME s-4 - - new\nDATA 2\nloEND 3610a686\n",
+            "GO 3 crc=e50bf11b|SAVED 5 3610a686",
+        ),
+        goes_on("a dash for a size", "RESUME s-5 5 - new\nSTOP\nRESUME s-5 - - new\n", "GO 0|stopped|exists"),
+        closes("JOIN in a stream", begun("s-6") + "JOIN 3610a686\nDELETE a\n", &format!("{GO}|bad-request")),
+        closes("a word of servers in a stream", begun("s-7") + "KEPT 3\nDELETE a\n", &format!("{GO}|bad-request")),
+        goes_on("a word of servers as a request", "KEPT 3\n", "unknown-command"),
+        goes_on(
+            "the largest hole in a stream",
+            begun("s-8") + "HOLE 9223372036854775807\nEND -\nRESUME s-8 - - new\nSTOP\n",
+            &format!("{GO}|too-large|{GO}|stopped"),
+        ),
+        resets("a reset in a stream", begun("s-9"), GO),
     ]
 }
 

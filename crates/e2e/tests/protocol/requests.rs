@@ -158,7 +158,7 @@ fn what_each_request_gets() {
         ("\u{feff}GET a.txt", "FAIL unknown-command"),
         ("\u{1b}[2J", "FAIL unknown-command"),
         ("RESUME bad.id 5 - x", "FAIL bad-request"),
-        ("RESUME id - - x", "FAIL bad-request"),
+        ("RESUME id -- - x", "FAIL bad-request"),
         ("RESUME id 5 x", "FAIL bad-request"),
         ("RESUME id 5 -1 x", "FAIL bad-request"),
         ("RESUME id 5 - bare", "FAIL not-a-file"),

@@ -482,6 +482,21 @@ fn of_a_stream_the_client_is_told_what_is_kept() {
         desk.give(format!("END {}\n", Crc32::of(&data)).as_bytes());
         assert!(String::from_utf8_lossy(&desk.output).contains(&format!("{kept}SAVED 1200000 ")));
     }
+    // Of several, that is: who does not read for a long time costs no memory.
+    let mut desk = Desk::new(Pace::Now);
+    desk.reads = false;
+    desk.give(b"RESUME i - - a\n");
+    for _ in 0..3 {
+        desk.give(b"DATA 1000\n");
+        desk.give(&data[..1000]);
+        desk.now += Duration::from_secs(15);
+        desk.give(b"HOLE 70000\n");
+    }
+    assert_eq!(desk.store.checkpoints, 3);
+    desk.reads = true;
+    desk.settle();
+    let output = String::from_utf8_lossy(&desk.output).into_owned();
+    assert!(output.ends_with(&format!("GO 0 crc=00000000\nKEPT {}\n", 3000 + 140_000)), "{output}");
     // An upload whose size is known is told nothing.
     let mut desk = Desk::new(Pace::Now);
     desk.give(format!("RESUME i {} - a\nDATA {}\n", data.len(), block.len()).as_bytes());
