@@ -4,12 +4,12 @@ mod replacing;
 
 use std::{collections::HashSet, io, path::Path, time::Duration};
 
-use ferry_wire::{Entry, Greeting, Id, Name, Request, Tag, Time};
+use ferry_wire::{AskedMode, Entry, Greeting, Id, Name, Request, Tag, Time};
 
 use crate::{
     address::Address,
     connection::Connection,
-    conversation::requests::{self, Download, Part, Space, Stat, Sum, Touch},
+    conversation::requests::{self, Download, MadeDirectories, Part, Space, Stat, Sum, Touch},
     error::Error,
     link::Link,
     login::Credentials,
@@ -347,8 +347,9 @@ impl Client {
     ///
     /// The first that can't be made; some after it may have been made all the same.
     pub fn make_directories(&mut self, names: &[Name]) -> Result<(), Error> {
-        let refused = self.converse(|link| requests::make_directories(link, names, false))?;
-        refused.into_iter().next().map_or(Ok(()), |(_, error)| Err(error))
+        let plain = without_modes(names);
+        let made = self.converse(|link| requests::make_directories(link, &plain, false))?;
+        made.refused.into_iter().next().map_or(Ok(()), |(_, error)| Err(error))
     }
 
     /// Makes as many of the directories as possible, in their order; those that are there already are as
@@ -359,13 +360,24 @@ impl Client {
     ///
     /// A connection that is lost.
     pub fn make_all_directories(&mut self, names: &[Name]) -> Result<Vec<(usize, Error)>, Error> {
-        let mut refused = self.converse(|link| requests::make_directories(link, names, true))?;
-        let places: HashSet<&str> = refused.iter().map(|(index, _)| names[*index].as_str()).collect();
-        let is_within = |name: &Name| tree::ancestors(name.as_str()).any(|above| places.contains(above));
-        let uppermost: Vec<bool> = refused.iter().map(|(index, _)| !is_within(&names[*index])).collect();
+        Ok(self.make_directories_with(&without_modes(names), true)?.refused)
+    }
+
+    /// Makes directories with permissions, which only a server knows that says `modes`: as
+    /// [`Client::make_all_directories`], or no further than the first that is refused.
+    pub(crate) fn make_directories_with(
+        &mut self,
+        directories: &[(&Name, Option<AskedMode>)],
+        keep_going: bool,
+    ) -> Result<MadeDirectories, Error> {
+        let mut made = self.converse(|link| requests::make_directories(link, directories, keep_going))?;
+        let name = |index: usize| directories[index].0.as_str();
+        let places: HashSet<&str> = made.refused.iter().map(|(index, _)| name(*index)).collect();
+        let is_within = |name: &str| tree::ancestors(name).any(|above| places.contains(above));
+        let uppermost: Vec<bool> = made.refused.iter().map(|(index, _)| !is_within(name(*index))).collect();
         let mut uppermost = uppermost.into_iter();
-        refused.retain(|_| uppermost.next().unwrap_or(true));
-        Ok(refused)
+        made.refused.retain(|_| uppermost.next().unwrap_or(true));
+        Ok(made)
     }
 
     /// Deletes files and empty directories, in their order, and tells `watch` what became of each: its place in the
@@ -384,7 +396,7 @@ impl Client {
         self.converse(|link| requests::change_all(link, requests, watch))
     }
 
-    /// Sets times of files and directories, and permissions of files, and tells `watch` what became of each, as in
+    /// Sets times and permissions of files and directories, and tells `watch` what became of each, as in
     /// [`Client::delete_all`]. The time of a directory lasts until something is made, renamed or deleted in it.
     ///
     /// # Errors
@@ -622,4 +634,9 @@ impl Client {
     pub(crate) fn converse<T>(&mut self, work: impl FnOnce(&mut Link) -> Result<T, Error>) -> Result<T, Error> {
         self.connection.converse(work)
     }
+}
+
+/// Returns directories that get the permissions that they get there.
+fn without_modes(names: &[Name]) -> Vec<(&Name, Option<AskedMode>)> {
+    names.iter().map(|name| (name, None)).collect()
 }

@@ -115,6 +115,6 @@ pub use trust::{CertificateProblem, Security, Trust, UnknownKey, Untrusted};
 
 // What the methods take and give is part of this crate's interface.
 pub use ferry_wire::{
-    Code, Crc32, Entry, EntryKind, Failure, FileMeta, Fingerprint, FingerprintError, Greeting, Id, Mode, Name,
-    NameError, Secret, SecretError, Sha256, Tag, Time, UserName, UserNameError,
+    AskedMode, Code, Crc32, DirMeta, Entry, EntryKind, Failure, FileMeta, Fingerprint, FingerprintError, Greeting, Id,
+    Mode, Name, NameError, Secret, SecretError, Sha256, Tag, Time, UserName, UserNameError,
 };

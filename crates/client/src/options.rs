@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use ferry_wire::{FileMeta, Fingerprint, Greeting, Mode, Time};
+use ferry_wire::{AskedMode, FileMeta, Fingerprint, Greeting, Mode, Time};
 
 use crate::{
     error::Error,
@@ -166,8 +166,9 @@ impl Cancel {
     }
 }
 
-/// The permissions that a file brings with it to the other end. Set-user-ID, set-group-ID and sticky bits never do, and the
-/// owner of a file may always read it.
+/// The permissions that a file or directory brings with it to the other end. Set-user-ID, set-group-ID and sticky bits never
+/// do. The owner of a file may always read it, and that of a directory look into it. Those of directories are kept where the
+/// server knows of them (`modes` in its greeting).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Permissions {
     /// None: it gets those of a new file in its place, or of the file that it replaces.
@@ -194,9 +195,17 @@ impl Permissions {
         self.mask().map_or(usual, |mask| usual.taking(mode, mask))
     }
 
-    /// Returns those of `mode` that count.
-    pub(crate) fn of(self, mode: Mode) -> Mode {
-        mode.within(self.mask().unwrap_or(Mode::ALL))
+    /// Does the same for a directory.
+    pub(crate) fn over_directory(self, usual: Mode, mode: Mode) -> Mode {
+        self.mask().map_or(usual, |mask| usual.taking_of_directory(mode, mask))
+    }
+
+    /// Returns what a server that has greeted with this is asked for, where the local end has `mode`; [`None`] where nothing
+    /// is.
+    pub(crate) fn asked(self, mode: Mode, greeting: Option<&Greeting>) -> Option<AskedMode> {
+        let mask = self.mask()?;
+        let knows = greeting.is_some_and(|greeting| greeting.has(Greeting::MODES));
+        Some(AskedMode { mode: mode.within(mask), mask: if knows { mask } else { Mode::ALL } })
     }
 
     /// Returns what a download is given beside its bytes.

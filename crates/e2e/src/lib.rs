@@ -35,7 +35,7 @@ pub use mounts::Mount;
 pub use puppet::Puppet;
 pub use random::{Random, random_bytes, random_file, seed};
 pub use raw::{Answer, Raw, body, crc, gist};
-pub use server::{Options, Server, Signal};
+pub use server::{Options, Server, Signal, powerless};
 pub use socket::Socket;
 
 /// How long anything may take before a test gives up. It measures nothing: it is many times what a

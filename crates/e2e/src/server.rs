@@ -15,7 +15,7 @@ use std::{
 
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
-    process::{Pid, PidfdFlags, kill_process, pidfd_open},
+    process::{Pid, PidfdFlags, geteuid, kill_process, pidfd_open},
 };
 use tempfile::TempDir;
 
@@ -92,6 +92,20 @@ impl Options {
         self
     }
 
+    /// Has permissions hold for the server also if this is root. [`None`], with a printed word, where that can't be had.
+    #[must_use]
+    pub fn powerless(self) -> Option<Options> {
+        if !geteuid().is_root() {
+            return Some(self);
+        }
+        let can = Command::new("setpriv").args(POWERLESS).arg("true").stderr(Stdio::null()).status();
+        if !can.is_ok_and(|status| status.success()) {
+            eprintln!("skipped: permissions don't hold for root, and there is no setpriv here");
+            return None;
+        }
+        Some(self.behind(&format!("exec setpriv {} \"$0\" \"$@\"", POWERLESS.join(" "))))
+    }
+
     /// Passes `socket` as the standard input.
     #[must_use]
     pub fn stdin(mut self, socket: OwnedFd) -> Options {
@@ -116,6 +130,20 @@ impl Options {
     pub fn start(self) -> Server {
         Server::start_with(self)
     }
+}
+
+/// The options of setpriv(1) by which root is a user as any other, as far as permissions go.
+const POWERLESS: [&str; 1] = ["--bounding-set=-dac_override,-dac_read_search"];
+
+/// Returns a command that runs `program` so that permissions hold for it also if this is root: see [`Options::powerless`].
+#[must_use]
+pub fn powerless(program: &Path) -> Command {
+    if !geteuid().is_root() {
+        return Command::new(program);
+    }
+    let mut command = Command::new("setpriv");
+    command.args(POWERLESS).arg(program);
+    command
 }
 
 /// A running `ferryd`, killed when dropped. Its root and its log lie in a temporary directory.

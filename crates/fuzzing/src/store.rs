@@ -214,7 +214,7 @@ fn read(operation: ReadOperation<Numbers>) -> ReadCompletion<'static, Numbers> {
             ReadCompletion::Checked(Ok(if file == LARGE_BYTES { Stability::Same } else { Stability::Changed }))
         }
         ReadOperation::Stat { name } if name.as_str().starts_with('d') => {
-            ReadCompletion::Found(Ok(Status::Directory(None)))
+            ReadCompletion::Found(Ok(Status::Directory { mtime: None, mode: None }))
         }
         ReadOperation::Stat { .. } => ReadCompletion::Found(Ok(Status::File(version(5)))),
         ReadOperation::Probe => ReadCompletion::Probed(Ok(())),
@@ -222,7 +222,9 @@ fn read(operation: ReadOperation<Numbers>) -> ReadCompletion<'static, Numbers> {
             ReadCompletion::RoomFound(Ok(Room { total: 9, free: 5, available: 4, staged: Some(3) }))
         }
         ReadOperation::List { .. } => listed("a", Status::File(version(5)), Some(3)),
-        ReadOperation::ListMore { dir } => listed("d", Status::Directory(None), dir.checked_sub(1)),
+        ReadOperation::ListMore { dir } => {
+            listed("d", Status::Directory { mtime: None, mode: None }, dir.checked_sub(1))
+        }
         ReadOperation::Measure(resume) => ReadCompletion::Measured(match resume.id.as_str() {
             "done" => Ok(Progress::Published(published(resume.size))),
             "gone" => Err(StoreError::of(ErrorKind::NoUpload)),

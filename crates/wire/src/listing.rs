@@ -6,14 +6,14 @@ use crate::{
     mode::Mode,
     name::Name,
     number::parse_integer,
-    reply::{FileMeta, MalformedReply},
+    reply::{DirMeta, FileMeta, MalformedReply},
     time::{OrDash, Time},
     token::Tag,
     words::Words,
 };
 
-/// One line of a listing: `f <size> <mtime> <tag> <name>` or `d - <mtime> - <name>`; where permissions were asked for, `F
-/// <size> <mtime> <tag> <octal> <name>` in place of the first.
+/// One line of a listing: `f <size> <mtime> <tag> <name>` or `d - <mtime> - <name>`; with permissions, `F <size> <mtime>
+/// <tag> <octal> <name>` or `D - <mtime> - <octal> <name>`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
     /// The name, of one component: it holds no `/`.
@@ -27,8 +27,8 @@ pub struct Entry {
 pub enum EntryKind {
     /// A regular file.
     File(FileMeta),
-    /// A directory, and the time of its last change.
-    Directory(Option<Time>),
+    /// A directory.
+    Directory(DirMeta),
 }
 
 impl Entry {
@@ -48,7 +48,7 @@ impl Entry {
         let size = words.next()?;
         let mtime = Time::parse_known_or_dash(words.next()?)?;
         let tag = words.next()?;
-        let mode = if kind == b"F" { Some(Mode::parse(words.next()?)?) } else { None };
+        let mode = if matches!(kind, b"F" | b"D") { Some(Mode::parse(words.next()?)?) } else { None };
         let name = Name::from_bytes(words.rest()?).ok()?;
         if name.parent().is_some() {
             return None;
@@ -58,7 +58,7 @@ impl Entry {
                 let (size, tag) = (parse_integer(size)?, Tag::from_word(tag).ok()?);
                 EntryKind::File(FileMeta { size, mtime, tag, mode })
             }
-            b"d" if size == b"-" && tag == b"-" => EntryKind::Directory(mtime),
+            b"d" | b"D" if size == b"-" && tag == b"-" => EntryKind::Directory(DirMeta { mtime, mode }),
             _ => return None,
         };
         Some(Entry { name, kind })
@@ -74,7 +74,12 @@ impl Entry {
             EntryKind::File(FileMeta { size, mtime, tag, mode: None }) => {
                 writeln!(out, "f {size} {} {tag} {}", OrDash(*mtime), self.name)
             }
-            EntryKind::Directory(mtime) => writeln!(out, "d - {} - {}", OrDash(*mtime), self.name),
+            EntryKind::Directory(DirMeta { mtime, mode: Some(mode) }) => {
+                writeln!(out, "D - {} - {mode} {}", OrDash(*mtime), self.name)
+            }
+            EntryKind::Directory(DirMeta { mtime, mode: None }) => {
+                writeln!(out, "d - {} - {}", OrDash(*mtime), self.name)
+            }
         };
     }
 }
@@ -85,9 +90,17 @@ mod tests {
 
     #[test]
     fn entries_come_back() {
-        for line in
-            ["f 5 1.5 tag a b", "d - 7 - dir", "f 0 - t .hidden", "d - - - Grüße", "F 5 - t 755 a b", "f 5 - t 755 a b"]
-        {
+        for line in [
+            "f 5 1.5 tag a b",
+            "d - 7 - dir",
+            "f 0 - t .hidden",
+            "d - - - Grüße",
+            "F 5 - t 755 a b",
+            "f 5 - t 755 a b",
+            "D - 7 - 750 a b",
+            "D - - - 000 a",
+            "d - 7 - 750 a",
+        ] {
             let mut out = Vec::new();
             Entry::parse(line.as_bytes()).unwrap().encode(&mut out);
             assert_eq!(out, format!("{line}\n").as_bytes());
@@ -110,6 +123,10 @@ mod tests {
             "F 5 1 t a",
             "F 5 1 t 4755 a",
             "F 5 1 t 755",
+            "D - 1 - a",
+            "D - 1 - 1777 a",
+            "D 5 1 t 755 a",
+            "D - 1 - 755",
             "",
             "f 5 1 t .ferry-x",
         ] {

@@ -1,8 +1,8 @@
-//! Permissions of files, as the system has them.
+//! Permissions of files and directories, as the system has them.
 
 use std::fmt;
 
-/// The permissions of a file: nine bits of reading, writing and executing for its owner, its group and all others.
+/// The permissions of a file or directory: nine bits of reading, writing and executing for its owner, its group and all others.
 /// Displays as three octal digits. Bits beyond these (set-user-id, set-group-id, sticky) can't be held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Mode(u16);
@@ -15,6 +15,10 @@ impl Mode {
     pub const ALL: Mode = Mode(0o777);
 
     const OWNER_READS: u16 = 0o400;
+
+    const OWNER_LOOKS: u16 = 0o500;
+
+    const OWNER_WRITES: u16 = 0o200;
 
     /// Returns the permissions among the bits of a mode of the system; others are dropped.
     #[must_use]
@@ -50,6 +54,62 @@ impl Mode {
     pub fn taking(self, others: Mode, mask: Mode) -> Mode {
         Mode(self.0 & !mask.0 | others.0 & mask.0 | Mode::OWNER_READS)
     }
+
+    /// Does the same for a directory, into which its owner may always look: whoever keeps it has to list it, and to reach
+    /// what is in it.
+    #[must_use]
+    pub fn taking_of_directory(self, others: Mode, mask: Mode) -> Mode {
+        Mode(self.0 & !mask.0 | others.0 & mask.0 | Mode::OWNER_LOOKS)
+    }
+
+    /// Returns whether the owner may write, or make and delete what is in a directory.
+    #[must_use]
+    pub fn owner_writes(self) -> bool {
+        self.0 & Mode::OWNER_WRITES != 0
+    }
+
+    /// Returns these, and all that a directory's owner may do: as long as somebody works in it.
+    #[must_use]
+    pub fn open_to_owner(self) -> Mode {
+        Mode(self.0 | Mode::OWNER.0)
+    }
+}
+
+/// Permissions that a file or directory is to get: those of `mode` that are in `mask`. Displays as `755`, or as `700/700`
+/// where the mask has not all of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct AskedMode {
+    /// The permissions.
+    pub mode: Mode,
+    /// Those of them that count.
+    pub mask: Mode,
+}
+
+impl AskedMode {
+    /// Reads what is displayed; returns [`None`] for anything else.
+    #[must_use]
+    pub fn parse(word: &[u8]) -> Option<AskedMode> {
+        match memchr::memchr(b'/', word) {
+            None => Some(Mode::parse(word)?.into()),
+            Some(at) => Some(AskedMode { mode: Mode::parse(&word[..at])?, mask: Mode::parse(&word[at + 1..])? }),
+        }
+    }
+}
+
+/// All of them count.
+impl From<Mode> for AskedMode {
+    fn from(mode: Mode) -> AskedMode {
+        AskedMode { mode, mask: Mode::ALL }
+    }
+}
+
+impl fmt::Display for AskedMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.mask {
+            Mode::ALL => write!(f, "{}", self.mode),
+            mask => write!(f, "{}/{mask}", self.mode),
+        }
+    }
 }
 
 impl fmt::Display for Mode {
@@ -71,6 +131,16 @@ mod tests {
     }
 
     #[test]
+    fn what_counts_of_them_comes_back() {
+        for (word, shown) in [("755", "755"), ("0700/700", "700/700"), ("640/0777", "640"), ("007/000", "007/000")] {
+            assert_eq!(AskedMode::parse(word.as_bytes()).unwrap().to_string(), shown);
+        }
+        for word in ["755/", "/755", "755/1777", "4755/777", "755/700/700", "755 /700"] {
+            assert_eq!(AskedMode::parse(word.as_bytes()), None, "{word}");
+        }
+    }
+
+    #[test]
     fn no_other_bit_can_be_said() {
         for word in ["", "4755", "1777", "00755", "75", "0o755", "758", "rwx", "+75", "7 5", "-"] {
             assert_eq!(Mode::parse(word.as_bytes()), None, "{word}");
@@ -84,5 +154,8 @@ mod tests {
         assert_eq!(Mode(0o644).taking(Mode(0o577), Mode::ALL), Mode(0o577));
         assert_eq!(Mode(0o644).taking(Mode(0o070), Mode::ALL), Mode(0o470));
         assert_eq!(Mode(0o751).within(Mode::OWNER), Mode(0o700));
+        assert_eq!(Mode(0o755).taking_of_directory(Mode(0), Mode::ALL), Mode(0o500));
+        assert_eq!(Mode(0o755).taking_of_directory(Mode(0o277), Mode::OWNER), Mode(0o755));
+        assert_eq!(Mode(0o755).taking_of_directory(Mode(0o577), Mode::OWNER), Mode(0o555));
     }
 }

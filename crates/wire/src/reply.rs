@@ -75,6 +75,15 @@ pub struct FileMeta {
     pub mode: Option<Mode>,
 }
 
+/// The time of a directory, as `DIR` carries it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct DirMeta {
+    /// The time of the last change of its entries, where known.
+    pub mtime: Option<Time>,
+    /// The permissions, where they were asked for and are known.
+    pub mode: Option<Mode>,
+}
+
 /// A server's reply to one request.
 ///
 /// A body follows [`Reply::File`] after GET and READ, and always follows [`Reply::Listing`].
@@ -82,8 +91,8 @@ pub struct FileMeta {
 pub enum Reply {
     /// `FILE <size> <mtime> <tag> [mode=<octal>]`
     File(FileMeta),
-    /// `DIR <mtime>`
-    Dir(Option<Time>),
+    /// `DIR <mtime> [mode=<octal>]`
+    Dir(DirMeta),
     /// `LISTING`
     Listing,
     /// `SAVED <size> <crc> <tag>`
@@ -139,7 +148,7 @@ pub enum Reply {
     Fail(Failure),
 }
 
-/// The beginning of the word of a FILE that carries the permissions.
+/// The beginning of the word of a FILE or DIR that carries the permissions.
 const MODE: &[u8] = b"mode=";
 
 /// The beginning of the word of a GO that carries the CRC of what is kept.
@@ -171,10 +180,7 @@ impl Reply {
                 size: parse_integer(words.next()?)?,
                 mtime: Time::parse_known_or_dash(words.next()?)?,
                 tag: Tag::from_word(words.next()?).ok()?,
-                mode: match std::iter::from_fn(|| words.next()).find_map(|word| word.strip_prefix(MODE)) {
-                    Some(digits) => Some(Mode::parse(digits)?),
-                    None => None,
-                },
+                mode: parse_mode(&mut words).ok()?,
             })
         } else if is_verb(verb, "SAVED") || is_verb(verb, "SUM") {
             let size = parse_integer(words.next()?)?;
@@ -190,7 +196,8 @@ impl Reply {
                 Reply::Sum { size, crc, tag, sha256 }
             }
         } else if is_verb(verb, "DIR") {
-            Reply::Dir(Time::parse_known_or_dash(words.next()?)?)
+            let mtime = Time::parse_known_or_dash(words.next()?)?;
+            Reply::Dir(DirMeta { mtime, mode: parse_mode(&mut words).ok()? })
         } else if is_verb(verb, "GO") {
             let offset = parse_integer(words.next()?)?;
             let (mut parts, mut crc) = (Vec::new(), None);
@@ -246,7 +253,12 @@ impl Reply {
                 out.push(b'\n');
                 told
             }
-            Reply::Dir(mtime) => writeln!(out, "DIR {}", OrDash(*mtime)),
+            Reply::Dir(DirMeta { mtime, mode }) => {
+                let _ = write!(out, "DIR {}", OrDash(*mtime));
+                let told = mode.iter().try_for_each(|mode| write!(out, " mode={mode}"));
+                out.push(b'\n');
+                told
+            }
             Reply::Listing => writeln!(out, "LISTING"),
             Reply::Saved { size, crc, tag } => writeln!(out, "SAVED {size} {crc} {tag}"),
             Reply::Go { offset, parts, crc } => {
@@ -275,6 +287,12 @@ impl Reply {
             }
         };
     }
+}
+
+/// Finds the permissions among the words that are left. Fails where they are malformed.
+fn parse_mode(words: &mut Words<'_>) -> Result<Option<Mode>, ()> {
+    let digits = std::iter::from_fn(|| words.next()).find_map(|word| word.strip_prefix(MODE));
+    digits.map(|digits| Mode::parse(digits).ok_or(())).transpose()
 }
 
 /// Reads `<start>-<end>`, of at least one byte.
@@ -334,6 +352,10 @@ impl Greeting {
 
     /// The feature of a server that knows `WITH tell=mode`.
     pub const TELL_MODE: &str = "tell-mode";
+
+    /// The feature of a server that knows of permissions of directories as well, `WITH tell=modes`; and where it keeps any,
+    /// `WITH mode=` before MKDIR and TOUCH of one, and with a mask.
+    pub const MODES: &str = "modes";
 
     /// The feature of a server that knows TOUCH.
     pub const TOUCH: &str = "touch";
@@ -455,6 +477,10 @@ mod tests {
         assert_eq!(Reply::parse(b"FILE 5 - t of late"), Ok(Reply::File(file(None))));
         assert_eq!(Reply::parse(b"FILE 5 - t of mode=640 late"), Ok(Reply::File(file(Some(Mode::of(0o640))))));
         assert!(Reply::parse(b"FILE 5 - t mode=4755").is_err());
+        let directory = |mode| Reply::Dir(DirMeta { mtime: Time::new(5, 0), mode });
+        assert_eq!(Reply::parse(b"DIR 5 mode=750 late"), Ok(directory(Some(Mode::of(0o750)))));
+        assert_eq!(Reply::parse(b"DIR 5 late"), Ok(directory(None)));
+        assert!(Reply::parse(b"DIR 5 mode=1777").is_err());
         let parts = vec![7..9, 12..13];
         assert_eq!(Reply::parse(b"GO 5 7-9 12-13 14-14 20-30"), Ok(go(parts, None)));
         let space = |staged| Reply::Space { total: 9, free: 5, available: 4, staged };

@@ -6,7 +6,7 @@ use crate::{
     code::Code,
     escape::escaped_bytes,
     login::{Secret, SecretError, UserName, UserNameError},
-    mode::Mode,
+    mode::AskedMode,
     name::{BROWSER_ENDINGS, Name, NameError},
     number::parse_integer,
     reply::Failure,
@@ -132,14 +132,26 @@ pub struct Options {
     pub crc_read: bool,
     /// `sum=sha256`: a SUM is answered with the SHA-256, too.
     pub sha256: bool,
-    /// `mode=<octal>`: a file gets these permissions, of those that the server keeps.
-    pub mode: Option<Mode>,
-    /// `tell=mode`: the permissions of files are told.
-    pub tells_mode: bool,
+    /// `mode=<octal>` or `mode=<octal>/<octal>`: a file or directory gets these permissions, of those that the server keeps.
+    pub mode: Option<AskedMode>,
+    /// `tell=mode` or `tell=modes`: permissions are told.
+    pub tells_modes: TellsModes,
     /// `holes=yes`: holes of files are not sent.
     pub leaves_holes: bool,
     /// An option that this version does not know was among them, or two that can't hold together.
     pub has_unknown: bool,
+}
+
+/// The things whose permissions are told.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum TellsModes {
+    /// None.
+    #[default]
+    No,
+    /// Files: `tell=mode`.
+    OfFiles,
+    /// Files and directories: `tell=modes`.
+    OfAll,
 }
 
 impl Options {
@@ -155,7 +167,7 @@ impl Options {
             crc_read: self.crc_read || others.crc_read,
             sha256: self.sha256 || others.sha256,
             mode: self.mode.or(others.mode),
-            tells_mode: self.tells_mode || others.tells_mode,
+            tells_modes: self.tells_modes.max(others.tells_modes),
             leaves_holes: self.leaves_holes || others.leaves_holes,
             has_unknown: self.has_unknown
                 || others.has_unknown
@@ -276,13 +288,14 @@ impl Request {
             Request::Touch { mtime, name } => writeln!(out, "TOUCH {} {name}", OrDash(*mtime)),
             Request::Login { user, secret } => writeln!(out, "LOGIN {user} {}", secret.expose()),
             Request::With(options) => {
-                let Options { if_none, if_tag, crc_read, sha256, mode, tells_mode, leaves_holes, has_unknown: _ } =
+                let Options { if_none, if_tag, crc_read, sha256, mode, tells_modes, leaves_holes, has_unknown: _ } =
                     options;
                 let options = [
                     (if_none, " if=none"),
                     (crc_read, " crc=read"),
                     (sha256, " sum=sha256"),
-                    (tells_mode, " tell=mode"),
+                    (&(*tells_modes == TellsModes::OfFiles), " tell=mode"),
+                    (&(*tells_modes == TellsModes::OfAll), " tell=modes"),
                     (leaves_holes, " holes=yes"),
                 ];
                 out.extend_from_slice(b"WITH");
@@ -445,9 +458,10 @@ fn option(word: &[u8]) -> Options {
         b"if=none" => Options { if_none: true, ..Options::default() },
         b"crc=read" => Options { crc_read: true, ..Options::default() },
         b"sum=sha256" => Options { sha256: true, ..Options::default() },
-        b"tell=mode" => Options { tells_mode: true, ..Options::default() },
+        b"tell=mode" => Options { tells_modes: TellsModes::OfFiles, ..Options::default() },
+        b"tell=modes" => Options { tells_modes: TellsModes::OfAll, ..Options::default() },
         b"holes=yes" => Options { leaves_holes: true, ..Options::default() },
-        _ => match (tag(), word.strip_prefix(b"mode=").and_then(Mode::parse)) {
+        _ => match (tag(), word.strip_prefix(b"mode=").and_then(AskedMode::parse)) {
             (Some(tag), _) => Options { if_tag: Some(tag), ..Options::default() },
             (None, Some(mode)) => Options { mode: Some(mode), ..Options::default() },
             (None, None) => Options { has_unknown: true, ..Options::default() },
@@ -488,6 +502,7 @@ fn unknown(verb: &[u8]) -> Refusal {
 mod tests {
     use super::*;
     use crate::limits::{MAX_LINE_BYTES, MAX_SECRET_BYTES, MAX_USER_BYTES};
+    use crate::mode::Mode;
 
     fn name(text: &str) -> Name {
         Name::new(text).unwrap()
@@ -502,6 +517,10 @@ mod tests {
         Request::With(Options { if_tag, if_none, has_unknown, ..Options::default() })
     }
 
+    fn tells(tells_modes: TellsModes) -> Request {
+        Request::With(Options { tells_modes, ..Options::default() })
+    }
+
     fn user(text: &str) -> UserName {
         UserName::new(text).unwrap()
     }
@@ -512,6 +531,7 @@ mod tests {
 
     #[test]
     fn requests_are_read_with_verbs_in_any_case_and_names_to_the_end() {
+        let owners = AskedMode { mode: Mode::OWNER, mask: Mode::OWNER };
         for (line, expected) in [
             ("GET a", Request::Get { name: name("a") }),
             ("get a file  with spaces ", Request::Get { name: name("a file  with spaces ") }),
@@ -554,10 +574,16 @@ mod tests {
             ("WITH sum=sha256", Request::With(Options { sha256: true, ..Options::default() })),
             ("WITH sum=SHA256", with(false, false, true)),
             ("WITH sum=md5", with(false, false, true)),
-            ("WITH mode=0755", Request::With(Options { mode: Some(Mode::of(0o755)), ..Options::default() })),
+            ("WITH mode=0755", Request::With(Options { mode: Some(Mode::of(0o755).into()), ..Options::default() })),
+            ("WITH mode=0700/700", Request::With(Options { mode: Some(owners), ..Options::default() })),
+            ("WITH mode=0700/700 mode=700/0700", Request::With(Options { mode: Some(owners), ..Options::default() })),
+            ("WITH mode=700/7000", with(false, false, true)),
             ("WITH holes=yes", Request::With(Options { leaves_holes: true, ..Options::default() })),
             ("WITH holes=no", with(false, false, true)),
-            ("WITH tell=mode", Request::With(Options { tells_mode: true, ..Options::default() })),
+            ("WITH tell=mode", tells(TellsModes::OfFiles)),
+            ("WITH tell=modes", tells(TellsModes::OfAll)),
+            ("WITH tell=modes tell=mode", tells(TellsModes::OfAll)),
+            ("WITH tell=Modes", with(false, false, true)),
             ("WITH mode=4755", with(false, false, true)),
             ("WITH mode=", with(false, false, true)),
             ("health", Request::Health),

@@ -2,8 +2,9 @@
 //! is cut, and nothing that a peer can send makes the decoder panic.
 
 use ferry_wire::{
-    BodyLine, Code, Crc32, Entry, EntryKind, Failure, FileMeta, Frame, Framer, Greeting, Id, LineTooLong, Mode, Name,
-    Options, Reply, Request, Secret, Sha256, Tag, Time, UserName, limits, write_block_header,
+    AskedMode, BodyLine, Code, Crc32, DirMeta, Entry, EntryKind, Failure, FileMeta, Frame, Framer, Greeting, Id,
+    LineTooLong, Mode, Name, Options, Reply, Request, Secret, Sha256, Tag, TellsModes, Time, UserName, limits,
+    write_block_header,
 };
 use proptest::{collection::vec, option, prelude::*, sample::select};
 
@@ -94,13 +95,26 @@ fn modes() -> impl Strategy<Value = Option<Mode>> {
     option::of(any::<u32>().prop_map(Mode::of))
 }
 
+fn tells_modes() -> impl Strategy<Value = TellsModes> {
+    prop_oneof![Just(TellsModes::No), Just(TellsModes::OfFiles), Just(TellsModes::OfAll)]
+}
+
+fn directories() -> impl Strategy<Value = DirMeta> {
+    (option::of(times()), modes()).prop_map(|(mtime, mode)| DirMeta { mtime, mode })
+}
+
+fn asked_modes() -> impl Strategy<Value = Option<AskedMode>> {
+    let modes = (any::<u32>(), any::<u32>());
+    option::of(modes.prop_map(|(mode, mask)| AskedMode { mode: Mode::of(mode), mask: Mode::of(mask) }))
+}
+
 fn options() -> impl Strategy<Value = Options> {
-    let flags = (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>());
-    (flags, option::of(tags()), modes()).prop_map(
-        |((if_none, crc_read, sha256, tells_mode, leaves_holes), if_tag, mode)| {
+    let flags = (any::<bool>(), any::<bool>(), any::<bool>(), tells_modes(), any::<bool>());
+    (flags, option::of(tags()), asked_modes()).prop_map(
+        |((if_none, crc_read, sha256, tells_modes, leaves_holes), if_tag, mode)| {
             // No file has the tag `none`, which stands for no file.
             let if_tag = if_tag.filter(|tag| !if_none && tag.as_str() != "none");
-            Options { if_none, if_tag, crc_read, sha256, mode, tells_mode, leaves_holes, has_unknown: false }
+            Options { if_none, if_tag, crc_read, sha256, mode, tells_modes, leaves_holes, has_unknown: false }
         },
     )
 }
@@ -110,7 +124,7 @@ fn replies() -> impl Strategy<Value = Reply> {
     let sum = (integers(), crcs(), tags(), option::of(any::<[u8; 32]>().prop_map(Sha256)));
     prop_oneof![
         metas().prop_map(Reply::File),
-        option::of(times()).prop_map(Reply::Dir),
+        directories().prop_map(Reply::Dir),
         Just(Reply::Listing),
         saved.prop_map(|(size, crc, tag)| Reply::Saved { size, crc, tag }),
         (integers(), vec(parts(), 0..5), option::of(crcs())).prop_map(|(offset, parts, crc)| Reply::Go {
@@ -141,7 +155,7 @@ fn body_lines() -> impl Strategy<Value = BodyLine> {
 }
 
 fn entries() -> impl Strategy<Value = Entry> {
-    let kind = prop_oneof![metas().prop_map(EntryKind::File), option::of(times()).prop_map(EntryKind::Directory)];
+    let kind = prop_oneof![metas().prop_map(EntryKind::File), directories().prop_map(EntryKind::Directory)];
     (components(), kind).prop_map(|(name, kind)| Entry { name, kind })
 }
 

@@ -6,7 +6,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ferry_wire::{Crc32, Digest, Failure, Greeting, Id, Mode, Name, Options, Reply, Request, Tag, Time};
+use ferry_wire::{
+    AskedMode, Crc32, Digest, Failure, Greeting, Id, Name, Options, Reply, Request, Tag, TellsModes, Time,
+};
 
 use super::{Conversation, Line};
 use crate::{
@@ -114,18 +116,21 @@ impl<'l, T> Exchange<'l, T> {
         Ok(())
     }
 
-    /// Has the file that is stored or touched next get permissions, where the server keeps such.
-    pub(crate) fn with_mode(&mut self, mode: Option<Mode>) {
+    /// Has what is stored, made or touched next get permissions, where the server keeps such.
+    pub(crate) fn with_mode(&mut self, mode: Option<AskedMode>) {
         if mode.is_some() && self.link.greeting().is_some_and(|greeting| greeting.kept_modes().is_some()) {
             self.with(Options { mode, ..Options::default() });
         }
     }
 
-    /// Has what is asked for next tell the permissions of files, where the server knows that.
+    /// Has what is asked for next tell permissions, as far as the server knows that: of files, or of directories as well.
     pub(crate) fn telling_modes(&mut self) {
-        if self.link.knows(Greeting::TELL_MODE) {
-            self.with(Options { tells_mode: true, ..Options::default() });
-        }
+        let tells_modes = match self.link.knows(Greeting::MODES) {
+            true => TellsModes::OfAll,
+            false if self.link.knows(Greeting::TELL_MODE) => TellsModes::OfFiles,
+            false => return,
+        };
+        self.with(Options { tells_modes, ..Options::default() });
     }
 
     /// Has the server leave holes out of the file that is asked for next, where it knows that.

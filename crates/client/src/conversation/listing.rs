@@ -149,8 +149,10 @@ mod tests {
         assert_eq!(entries.entries.len(), 2);
         // Short names and long ones, in directories of short names and long ones: a million of usual length fit.
         let most = |above, name: usize| {
-            let entry =
-                Entry { name: Name::new(&"x".repeat(name)).unwrap(), kind: ferry_wire::EntryKind::Directory(None) };
+            let entry = Entry {
+                name: Name::new(&"x".repeat(name)).unwrap(),
+                kind: ferry_wire::EntryKind::Directory(ferry_wire::DirMeta::default()),
+            };
             let mut memory = Memory::new(512 << 20);
             (0..).take_while(|_| memory.take(above, &entry).is_ok()).count()
         };

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use ferry_wire::{Code, Crc32, FileMeta, Mode, Name, Reply, Request, Sha256, Tag, Time};
+use ferry_wire::{AskedMode, Code, Crc32, DirMeta, FileMeta, Mode, Name, Reply, Request, Sha256, Tag, Time};
 
 use super::{Exchange, Extent, Next, unexpected};
 use crate::{error::Error, link::Link};
@@ -12,8 +12,8 @@ use crate::{error::Error, link::Link};
 pub enum Stat {
     /// A regular file.
     File(FileMeta),
-    /// A directory, and the time of its last change.
-    Directory(Option<Time>),
+    /// A directory.
+    Directory(DirMeta),
 }
 
 /// A file as the server read it.
@@ -74,19 +74,23 @@ pub(crate) fn stat(link: &mut Link, name: &Name) -> Result<Stat, Error> {
     to_stat(exchange.reply()?.1)
 }
 
-/// Asks for all of `names`, many ahead. `taken` learns what each is, in order, and may end it.
+/// Asks for all of `names`, many ahead, and for permissions where `tells_modes`. `taken` learns what each is, in order, and
+/// may end it.
 pub(crate) fn stat_all(
     link: &mut Link,
     names: impl IntoIterator<Item = Name>,
+    tells_modes: bool,
     taken: impl FnMut(usize, Result<Stat, Error>) -> Result<(), Error>,
 ) -> Result<(), Error> {
-    ask_all(link, names.into_iter().map(|name| Request::Stat { name }), Exchange::reply, to_stat, taken)
+    let beside = if tells_modes { Beside::TellsModes } else { Beside::Nothing };
+    let requests = names.into_iter().map(|name| (beside, Request::Stat { name }));
+    ask_all_with(link, requests, Exchange::reply, to_stat, taken)
 }
 
 pub(crate) fn to_stat(reply: Reply) -> Result<Stat, Error> {
     match reply {
         Reply::File(meta) => Ok(Stat::File(meta)),
-        Reply::Dir(mtime) => Ok(Stat::Directory(mtime)),
+        Reply::Dir(meta) => Ok(Stat::Directory(meta)),
         reply => Err(unexpected(reply)),
     }
 }
@@ -175,8 +179,9 @@ pub struct Touch {
     pub name: Name,
     /// The time of its last change; [`None`] for that of now, by the server.
     pub mtime: Option<Time>,
-    /// The permissions of a file, of which the server takes those that it keeps; [`None`] leaves them as they are.
-    pub mode: Option<Mode>,
+    /// The permissions, of which the server takes those that it keeps; [`None`] leaves them as they are. For a directory, or
+    /// with a mask, only where the server's greeting says `modes`.
+    pub mode: Option<AskedMode>,
 }
 
 /// Sets attributes, many ahead. `taken` learns what became of each, in order, as in [`change_all`].
@@ -185,7 +190,10 @@ pub(crate) fn touch_all(
     touches: &[Touch],
     taken: impl FnMut(usize, Result<(), Error>) -> Result<(), Error>,
 ) -> Result<(), Error> {
-    let request = |touch: &Touch| (touch.mode, Request::Touch { mtime: touch.mtime, name: touch.name.clone() });
+    let request = |touch: &Touch| {
+        let with = touch.mode.map_or(Beside::Nothing, Beside::Mode);
+        (with, Request::Touch { mtime: touch.mtime, name: touch.name.clone() })
+    };
     ask_all_with(link, touches.iter().map(request), |exchange| exchange.reply_after(Extent::Change), to_done, taken)
 }
 
@@ -212,13 +220,23 @@ fn ask_all<'l, R>(
     read: fn(Reply) -> Result<R, Error>,
     taken: impl FnMut(usize, Result<R, Error>) -> Result<(), Error>,
 ) -> Result<(), Error> {
-    ask_all_with(link, requests.into_iter().map(|request| (None, request)), wait, read, taken)
+    ask_all_with(link, requests.into_iter().map(|request| (Beside::Nothing, request)), wait, read, taken)
 }
 
-/// Does the same for requests that bring permissions with them.
+/// The option that a request has.
+#[derive(Clone, Copy)]
+enum Beside {
+    Nothing,
+    /// The permissions that are to be set.
+    Mode(AskedMode),
+    /// Permissions are told.
+    TellsModes,
+}
+
+/// Does the same for requests with options.
 fn ask_all_with<'l, R>(
     link: &'l mut Link,
-    requests: impl IntoIterator<Item = (Option<Mode>, Request)>,
+    requests: impl IntoIterator<Item = (Beside, Request)>,
     mut wait: impl FnMut(&mut Exchange<'l, ()>) -> Result<((), Reply), Error>,
     read: fn(Reply) -> Result<R, Error>,
     mut taken: impl FnMut(usize, Result<R, Error>) -> Result<(), Error>,
@@ -229,9 +247,13 @@ fn ask_all_with<'l, R>(
     loop {
         while stopped.is_ok()
             && exchange.waiting() < AHEAD
-            && let Some((mode, request)) = requests.next()
+            && let Some((beside, request)) = requests.next()
         {
-            exchange.with_mode(mode);
+            match beside {
+                Beside::Nothing => {}
+                Beside::Mode(mode) => exchange.with_mode(Some(mode)),
+                Beside::TellsModes => exchange.telling_modes(),
+            }
             exchange.ask(&request, ());
         }
         if exchange.waiting() == 0 {
@@ -249,18 +271,29 @@ fn ask_all_with<'l, R>(
     }
 }
 
-/// Makes directories, in their order; one that is there already is as good, and nothing else is. Returns
-/// those that can't be made by their places in the list, and why; where it does not `keep_going`, the first
-/// is the last that was tried.
+/// What became of directories that were to be made, by their places in the list.
+#[derive(Debug, Default)]
+pub(crate) struct MadeDirectories {
+    /// Those that can't be made, and why.
+    pub(crate) refused: Vec<(usize, Error)>,
+    /// Those that were there, and their permissions, as far as some were to be given any and the server tells them.
+    pub(crate) there: Vec<(usize, Option<Mode>)>,
+}
+
+/// Makes directories, in their order, with permissions; one that is there already is as good, and nothing else is. Where it
+/// does not `keep_going`, the first that is refused is the last that was tried.
 pub(crate) fn make_directories(
     link: &mut Link,
-    names: &[Name],
+    directories: &[(&Name, Option<AskedMode>)],
     keep_going: bool,
-) -> Result<Vec<(usize, Error)>, Error> {
-    let requests = names.iter().map(|name| Request::Mkdir { name: name.clone() });
+) -> Result<MadeDirectories, Error> {
+    let requests = directories
+        .iter()
+        .map(|&(name, mode)| (mode.map_or(Beside::Nothing, Beside::Mode), Request::Mkdir { name: name.clone() }));
     let (mut refused, mut there) = (Vec::new(), Vec::new());
     let mut stopped = false;
-    let made = change_all(link, requests, |index, result| match result {
+    let wait = |exchange: &mut Exchange<'_, ()>| exchange.reply_after(Extent::Change);
+    let asked = ask_all_with(link, requests, wait, to_done, |index, result| match result {
         Ok(()) => Ok(()),
         Err(Error::Server(failure)) if failure.code == Code::Exists => {
             there.push((index, failure));
@@ -272,27 +305,27 @@ pub(crate) fn make_directories(
             if stopped { Err(Error::Interrupted) } else { Ok(()) }
         }
     });
+    let mut made = MadeDirectories { refused, there: Vec::new() };
     if stopped {
-        return Ok(refused);
+        return Ok(made);
     }
-    made?;
+    asked?;
     // Something has the name. A file would be in the way of all that is to come.
-    let asked: Vec<Name> = there.iter().map(|(index, _)| names[*index].clone()).collect();
+    let asked: Vec<Name> = there.iter().map(|(index, _)| directories[*index].0.clone()).collect();
     let mut there = there.into_iter();
-    stat_all(link, asked, |_, stat| {
+    let tells_modes = directories.iter().any(|(_, mode)| mode.is_some());
+    stat_all(link, asked, tells_modes, |_, stat| {
         let Some((index, failure)) = there.next() else { return Ok(()) };
-        // Who may only add can't see what it is; if it is in the way, the files tell.
-        let may_be_one = match stat {
-            Ok(stat) => matches!(stat, Stat::Directory(_)),
-            Err(error) => error.code() == Some(Code::Denied),
-        };
-        if !may_be_one {
-            refused.push((index, Error::Server(failure)));
+        match stat {
+            Ok(Stat::Directory(DirMeta { mode, .. })) => made.there.push((index, mode)),
+            // Who may only add can't see what it is; if it is in the way, the files tell.
+            Err(error) if error.code() == Some(Code::Denied) => made.there.push((index, None)),
+            _ => made.refused.push((index, Error::Server(failure))),
         }
         Ok(())
     })?;
-    refused.sort_by_key(|(index, _)| *index);
-    Ok(refused)
+    made.refused.sort_by_key(|(index, _)| *index);
+    Ok(made)
 }
 
 pub(crate) fn close(link: &mut Link) -> Result<(), Error> {

@@ -2,9 +2,12 @@
 
 use std::{
     ffi::OsStr,
-    fs::File,
+    fs::{DirBuilder, File},
     io,
-    os::fd::{AsFd, BorrowedFd},
+    os::{
+        fd::{AsFd, BorrowedFd},
+        unix::fs::DirBuilderExt as _,
+    },
 };
 
 use rustix::{
@@ -19,13 +22,13 @@ use super::{
 use crate::error::Error;
 
 impl LocalPath {
-    /// Makes a directory. One that is there already is as good; so is a link to one where it is not beneath a directory that
-    /// is held, for then a person has typed it.
-    fn make_top(&self) -> Result<(), Error> {
+    /// Makes a directory that lets in whom `mode` lets in, and its owner, before the umask. One that is there already is as
+    /// good; so is a link to one where it is not beneath a directory that is held, for then a person has typed it.
+    fn make_top(&self, mode: ferry_wire::Mode) -> Result<(), Error> {
         if self.is_strict() {
-            return self.make_directory();
+            return self.make_directory(mode);
         }
-        match std::fs::create_dir(&**self) {
+        match DirBuilder::new().mode(mode.open_to_owner().bits()).create(&**self) {
             Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
                 Err(Error::local("make the directory", &**self, error))
             }
@@ -33,10 +36,10 @@ impl LocalPath {
         }
     }
 
-    /// Makes a directory; one that is there already is as good, a link to one is not.
-    pub(crate) fn make_directory(&self) -> Result<(), Error> {
+    /// Does the same; a link to a directory is not as good.
+    pub(crate) fn make_directory(&self, mode: ferry_wire::Mode) -> Result<(), Error> {
         let (parent, last) = self.open_parent()?;
-        match rustix::fs::mkdirat(&parent, last, Mode::from_raw_mode(0o777)) {
+        match rustix::fs::mkdirat(&parent, last, Mode::from_raw_mode(mode.open_to_owner().bits())) {
             Ok(()) => Ok(()),
             Err(Errno::EXIST) => self.check_directory(&parent),
             Err(errno) => Err(self.failed("make the directory", errno)),
@@ -69,7 +72,7 @@ impl LocalPath {
     /// name of the same file, else by a copy.
     pub(super) fn keep(&self, directory: impl AsFd, last: &OsStr) -> Result<(), Error> {
         for above in self.above() {
-            above.make_top()?;
+            above.make_top(ferry_wire::Mode::ALL)?;
         }
         let (parent, name) = self.open_parent()?;
         for number in 0.. {
@@ -104,14 +107,17 @@ impl LocalPath {
 }
 
 /// Makes directories, each before what is in it; those that are there already are as good. Returns those that can't be made,
-/// by their places in the list, and why; and how many were not tried because they are beneath one of those.
-pub(crate) fn make_directories<'a>(paths: impl Iterator<Item = &'a LocalPath>) -> (Vec<(usize, Error)>, usize) {
+/// by their places in the list, and why; and how many were not tried because they are beneath one of those. Each lets in
+/// whom the mode beside it lets in, and its owner.
+pub(crate) fn make_directories<'a>(
+    directories: impl Iterator<Item = (&'a LocalPath, ferry_wire::Mode)>,
+) -> (Vec<(usize, Error)>, usize) {
     let (mut refused, mut untried) = (Vec::new(), 0);
     let mut last_refused: Option<&LocalPath> = None;
-    for (index, path) in paths.enumerate() {
+    for (index, (path, mode)) in directories.enumerate() {
         if last_refused.is_some_and(|above| path.starts_with(above)) {
             untried += 1;
-        } else if let Err(error) = path.make_top() {
+        } else if let Err(error) = path.make_top(mode) {
             refused.push((index, error));
             last_refused = Some(path);
         }
@@ -157,13 +163,13 @@ mod tests {
         let held = HeldDirectory::at(root.path());
         let at = |below: &str| held.place(below);
         assert!(at("link/safe").delete_file().is_err());
-        assert!(matches!(at("link/new").make_directory(), Err(Error::LocalFile { .. })));
-        assert!(matches!(at("link").make_directory(), Err(Error::LocalFile { .. })));
+        assert!(matches!(at("link/new").make_directory(ferry_wire::Mode::ALL), Err(Error::LocalFile { .. })));
+        assert!(matches!(at("link").make_directory(ferry_wire::Mode::ALL), Err(Error::LocalFile { .. })));
         assert_eq!(std::fs::read_dir(outside.path()).unwrap().count(), 1);
 
-        at("a").make_directory().unwrap();
-        at("a/b").make_directory().unwrap();
-        at("a/b").make_directory().unwrap();
+        at("a").make_directory(ferry_wire::Mode::ALL).unwrap();
+        at("a/b").make_directory(ferry_wire::Mode::ALL).unwrap();
+        at("a/b").make_directory(ferry_wire::Mode::ALL).unwrap();
         assert!(at("a").delete_directory().is_err());
         at("a/b").delete_directory().unwrap();
         at("link").delete_file().unwrap();

@@ -228,6 +228,23 @@ impl LocalPath {
         set.map_err(|errno| self.failed("set the time of", errno))
     }
 
+    /// Gives the directory that it names the permissions that `over` makes of those that it has; set-group-ID and sticky bits
+    /// stay. Returns whether it had others.
+    pub(crate) fn set_directory_mode(
+        &self,
+        over: impl FnOnce(ferry_wire::Mode) -> ferry_wire::Mode,
+    ) -> Result<bool, Error> {
+        let set = self.open(DIRECTORY | OFlags::NOFOLLOW).and_then(|fd| {
+            let bits = rustix::fs::fstat(&fd)?.st_mode & 0o7777;
+            let mode = bits & 0o7000 | over(ferry_wire::Mode::of(bits)).bits();
+            if mode != bits {
+                rustix::fs::fchmod(&fd, Mode::from_raw_mode(mode))?;
+            }
+            Ok(mode != bits)
+        });
+        set.map_err(|errno| self.failed("set the permissions of", errno))
+    }
+
     /// Sets the time of the file that it names, and the permissions, which `over` makes of those that it has.
     pub(crate) fn amend(
         &self,

@@ -11,7 +11,8 @@ use std::{
 };
 
 use ferry_wire::{
-    Crc32, Digest, Mode, Name, Options, Request, Sha256, Sha256Digest, Time, write_block_header, write_end,
+    AskedMode, Crc32, Digest, Greeting, Mode, Name, Options, Request, Sha256, Sha256Digest, Time, write_block_header,
+    write_end,
 };
 use rustix::fs::{OFlags, Stat};
 
@@ -96,9 +97,9 @@ impl Source {
         if self.is_sparse() { data_in(&self.file, range) } else { range }
     }
 
-    /// Its permissions, when it was opened, where it brings any with it.
-    pub(crate) fn mode(&self, permissions: Permissions) -> Option<Mode> {
-        permissions.mask().map(|mask| Mode::of(self.stat.st_mode).within(mask))
+    /// Returns the permissions that a server which has greeted with this is asked for: those of when it was opened.
+    pub(crate) fn mode(&self, permissions: Permissions, greeting: Option<&Greeting>) -> Option<AskedMode> {
+        permissions.asked(Mode::of(self.stat.st_mode), greeting)
     }
 
     /// Reads the first `bytes` bytes, which are there already, and returns their digest.
@@ -148,22 +149,22 @@ impl Source {
         is_past.then(|| Stamp(format!("{st_ctime}.{fraction:09}")))
     }
 
-    /// Appends a whole PUT of this file to `run`, with its `permissions`. Gives its CRC. After an error `run` is as it was.
+    /// Appends a whole PUT of this file to `run`, with its permissions. Gives its CRC. After an error `run` is as it was.
     pub(crate) fn append_whole(
         &mut self,
         run: &mut Block,
         name: &Name,
-        permissions: Permissions,
+        mode: Option<AskedMode>,
     ) -> Result<Crc32, Error> {
         let before = run.len();
-        let appended = self.try_append_whole(run, name, self.mode(permissions));
+        let appended = self.try_append_whole(run, name, mode);
         if appended.is_err() {
             run.take_back(run.len() - before);
         }
         appended
     }
 
-    fn try_append_whole(&mut self, run: &mut Block, name: &Name, mode: Option<Mode>) -> Result<Crc32, Error> {
+    fn try_append_whole(&mut self, run: &mut Block, name: &Name, mode: Option<AskedMode>) -> Result<Crc32, Error> {
         let size = usize::try_from(self.size()).map_err(|_| self.changed())?;
         run.push(|out| {
             if mode.is_some() {

@@ -176,8 +176,6 @@ impl TreeWatch {
                 self.forget(&path);
             } else if events.intersects(ReadFlags::CREATE | ReadFlags::MOVED_TO) {
                 self.add(&path, false)?;
-            } else if events.contains(ReadFlags::ATTRIB) {
-                return Ok(());
             }
         }
         let is_written = events.contains(ReadFlags::MODIFY)

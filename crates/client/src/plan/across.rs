@@ -141,7 +141,7 @@ impl Across {
             });
             match (node.kind, names) {
                 (_, Err(skipped)) => branch.skipped.push(skipped),
-                (NodeKind::Directory { mtime }, Ok((whole, name))) => branch.make_like(Some(whole), name, mtime),
+                (NodeKind::Directory { mtime, .. }, Ok((whole, name))) => branch.make_like(Some(whole), name, mtime),
                 (NodeKind::File { size, mtime, mode, tag }, Ok((source, name))) if choice.takes_file(size, mtime) => {
                     let meta = tag.map(|tag| FileMeta { size, mtime, mode, tag });
                     branch.files.push(Relay { source, meta, name });

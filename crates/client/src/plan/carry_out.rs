@@ -1,18 +1,23 @@
 //! Doing what a plan says.
 
-use std::{cell::RefCell, collections::HashSet, path::Path};
+use std::{
+    cell::RefCell,
+    collections::{HashMap, HashSet},
+    path::Path,
+};
 
-use ferry_wire::{Code, Greeting, Name};
+use ferry_wire::{AskedMode, Code, Mode, Name};
 
 use super::{
-    Amendment, Deletion, Direction, Pair, Plan, PlanReport, Replacement, Timed, Transfers,
+    Amendment, Deletion, Direction, Pair, Plan, PlanReport, Replacement, Transfers,
     backup::Learn,
+    directories::{Directory, Standing},
     planner::NOT_GONE,
     seen::{self, Seen},
 };
 use crate::{
     client::Client,
-    conversation::requests::Touch,
+    conversation::requests::{MadeDirectories, Touch},
     error::Error,
     local::make_directories,
     transfer::{Event, Report, Settings},
@@ -35,7 +40,8 @@ impl Plan {
         settings: &Settings,
         watch: &mut (dyn FnMut(&Event<'_>) + Send),
     ) -> PlanReport {
-        let mut course = Course { plan: self, client, settings, watch, report: PlanReport::default() };
+        let mut course =
+            Course { plan: self, client, settings, watch, report: PlanReport::default(), standing: Standing::new() };
         if course.run().is_none() {
             course.give_up();
         }
@@ -50,6 +56,8 @@ pub(super) struct Course<'a> {
     pub(super) settings: &'a Settings,
     pub(super) watch: &'a mut (dyn FnMut(&Event<'_>) + Send),
     pub(super) report: PlanReport,
+    /// What directories of the server have, as far as that is known and matters.
+    pub(super) standing: Standing<'a>,
 }
 
 impl<'a> Course<'a> {
@@ -64,6 +72,7 @@ impl<'a> Course<'a> {
             self.refuse(None, error);
             return None;
         }
+        self.open_closed();
         self.clear_the_way();
         self.may_go_on()?;
         let unmade = self.make_directories()?;
@@ -77,7 +86,10 @@ impl<'a> Course<'a> {
         } else if !self.plan.delete.is_empty() {
             self.delete_gone();
         }
-        self.keep_times(&unmade);
+        self.settle_directories(&unmade);
+        if !self.report.is_whole() {
+            self.close_again();
+        }
         Some(())
     }
 
@@ -85,7 +97,7 @@ impl<'a> Course<'a> {
     fn check_permissions(&self) -> Result<(), Error> {
         let (permissions, greeting) = (self.settings.permissions, Some(self.client.greeting()));
         match self.plan.direction() {
-            _ if self.plan.transfers.is_empty() && self.plan.amend.is_empty() => Ok(()),
+            _ if self.plan.transfers.is_empty() && self.plan.amend.is_empty() && self.plan.make.is_empty() => Ok(()),
             Direction::Up => permissions.check_kept(greeting),
             Direction::Down => permissions.check_told(greeting),
         }
@@ -102,7 +114,7 @@ impl<'a> Course<'a> {
 
     /// Does `work`, and again where the connection is lost in it: see [`Client::patiently`]. A connection that files were
     /// moved by, and that could not be opened again, is not tried once more.
-    fn patiently<T>(&mut self, mut work: impl FnMut(&mut Client) -> Result<T, Error>) -> Result<T, Error> {
+    pub(super) fn patiently<T>(&mut self, mut work: impl FnMut(&mut Client) -> Result<T, Error>) -> Result<T, Error> {
         let Course { client, settings, watch, .. } = self;
         match client.is_connected() {
             true => client.patiently(settings, watch, work),
@@ -169,7 +181,7 @@ impl<'a> Course<'a> {
     fn make_directories(&mut self) -> Option<HashSet<&'a Path>> {
         let Plan { make, .. } = self.plan;
         let (refused, untried) = match self.plan.direction() {
-            Direction::Down => make_directories(make.iter().map(|pair| &pair.here)),
+            Direction::Down => self.make_directories_here(make),
             Direction::Up => match self.make_directories_there(make) {
                 Ok(refused) => (refused, 0),
                 Err(error) => {
@@ -188,13 +200,49 @@ impl<'a> Course<'a> {
         Some(unmade)
     }
 
-    fn make_directories_there(&mut self, make: &[Pair]) -> Result<Vec<(usize, Error)>, Error> {
-        let names: Vec<Name> = make.iter().filter_map(|pair| pair.there.clone()).collect();
+    /// Makes local directories, into which nobody can look who is not to; those that are there are opened to their owner,
+    /// where permissions are kept.
+    fn make_directories_here(&mut self, make: &'a [Pair]) -> (Vec<(usize, Error)>, usize) {
+        let (permissions, modes) = (self.settings.permissions, self.modes());
+        let directories = make.iter().map(|pair| {
+            let mode = modes.get(&*pair.here).map_or(Mode::ALL, |mode| permissions.over_directory(Mode::ALL, *mode));
+            (&pair.here, mode)
+        });
+        let made = make_directories(directories);
+        for pair in make.iter().filter(|pair| modes.contains_key(&*pair.here)) {
+            if let Err(error) = pair.here.set_directory_mode(Mode::open_to_owner) {
+                log::info!("{error}");
+            }
+        }
+        made
+    }
+
+    fn make_directories_there(&mut self, make: &'a [Pair]) -> Result<Vec<(usize, Error)>, Error> {
+        let (permissions, modes) = (self.settings.permissions, self.modes());
+        let greeting = Some(self.client.greeting());
+        let asked = |name: &Name| {
+            let mode = modes.get(Path::new(name.as_str()))?;
+            permissions.asked(mode.open_to_owner(), greeting)
+        };
+        let directories: Vec<(&Name, Option<AskedMode>)> =
+            make.iter().filter_map(|pair| pair.there.as_ref()).map(|name| (name, asked(name))).collect();
+        debug_assert_eq!(directories.len(), make.len(), "a server's root is there");
         let keep_going = self.settings.keep_going;
-        self.patiently(|client| match keep_going {
-            true => client.make_all_directories(&names),
-            false => client.make_directories(&names).map(|()| Vec::new()),
-        })
+        let made = self.patiently(|client| client.make_directories_with(&directories, keep_going))?;
+        let MadeDirectories { mut refused, there } = made;
+        if !keep_going && !refused.is_empty() {
+            return Err(refused.swap_remove(0).1);
+        }
+        let there: Vec<(&Pair, Option<Mode>)> = there.iter().map(|&(index, mode)| (&make[index], mode)).collect();
+        self.note_standing(make, &there, &modes);
+        Ok(refused)
+    }
+
+    /// Returns the permissions that directories bring with them, as far as they are to be kept, by their targets.
+    fn modes(&self) -> HashMap<&'a Path, Mode> {
+        let direction = self.plan.direction();
+        let mode = |directory: &'a Directory| Some((directory.pair.target(direction)?, directory.mode?));
+        self.plan.directories.iter().filter_map(mode).collect()
     }
 
     /// Moves the files that are not in one of the directories that are `unmade`.
@@ -219,14 +267,14 @@ impl<'a> Course<'a> {
         self.report.moved = report;
     }
 
-    /// Sets the permissions of files of which nothing else differs.
+    /// Sets the permissions of files of which nothing else differs. Directories come at the end.
     fn amend(&mut self) {
-        let Plan { amend, .. } = self.plan;
+        let amend: Vec<&Amendment> = self.plan.amend.iter().filter(|amended| !amended.is_directory).collect();
         let permissions = self.settings.permissions;
         let mut refused: Vec<(usize, Error)> = Vec::new();
         let done = match self.plan.direction() {
             Direction::Down => {
-                for (index, Amendment { pair, mtime, mode }) in amend.iter().enumerate() {
+                for (index, Amendment { pair, mtime, mode, .. }) in amend.iter().enumerate() {
                     if let Err(error) = pair.here.amend(*mtime, |usual| permissions.over(usual, *mode)) {
                         refused.push((index, error));
                     }
@@ -234,8 +282,9 @@ impl<'a> Course<'a> {
                 Ok(())
             }
             Direction::Up => {
-                let touch = |Amendment { pair, mtime, mode }: &Amendment| {
-                    Some(Touch { name: pair.there.clone()?, mtime: *mtime, mode: Some(permissions.of(*mode)) })
+                let greeting = Some(self.client.greeting());
+                let touch = |Amendment { pair, mtime, mode, .. }: &&Amendment| {
+                    Some(Touch { name: pair.there.clone()?, mtime: *mtime, mode: permissions.asked(*mode, greeting) })
                 };
                 let touches: Vec<Touch> = amend.iter().filter_map(touch).collect();
                 self.patiently(|client| {
@@ -250,7 +299,7 @@ impl<'a> Course<'a> {
         if let Err(error) = done {
             return self.refuse(None, error);
         }
-        self.report.amended = amend.len() - refused.len();
+        self.report.amended += amend.len() - refused.len();
         for (index, error) in refused {
             // Local errors name it.
             let name = amend[index].pair.there.as_ref().filter(|_| self.plan.direction() == Direction::Up);
@@ -258,71 +307,8 @@ impl<'a> Course<'a> {
         }
     }
 
-    /// Gives directories the times that they have at the other end, the deepest first: those that were made, those in
-    /// which something was made, moved or deleted, which moves their times, and those whose times differ. A server that
-    /// can't set times keeps its own. Without a connection all keep those that they have.
-    fn keep_times(&mut self, unmade: &HashSet<&Path>) {
-        let (plan, direction) = (self.plan, self.plan.direction());
-        let can_set = direction == Direction::Down || self.client.greeting().has(Greeting::TOUCH);
-        if !self.client.is_connected() || !can_set {
-            return;
-        }
-        let changed = plan.changed_directories();
-        let is_due = |timed: &&Timed| {
-            let target = timed.pair.target(direction).unwrap_or(Path::new(""));
-            let is_there = !target.ancestors().any(|above| unmade.contains(above));
-            is_there && (timed.differs || changed.contains(target))
-        };
-        let due: Vec<&Timed> = plan.directories.iter().rev().filter(is_due).collect();
-        if due.is_empty() {
-            // All is done: that the server has closed by now is no failure.
-            return;
-        }
-        let set = match direction {
-            Direction::Down => self.set_times_here(&due),
-            Direction::Up => self.set_times_there(&due),
-        };
-        if let Err(error) = set {
-            self.refuse(None, error);
-        }
-    }
-
-    fn set_times_here(&mut self, due: &[&Timed]) -> Result<(), Error> {
-        let unknown = due.iter().filter(|timed| timed.mtime.is_none()).filter_map(|timed| timed.pair.there.as_ref());
-        let unknown: Vec<&Name> = unknown.collect();
-        let mut asked = match unknown.is_empty() {
-            true => Vec::new(),
-            false => self.patiently(|client| seen::times(client, unknown.iter().copied()))?,
-        }
-        .into_iter();
-        for Timed { pair, mtime, .. } in due {
-            let mtime = match pair.there {
-                Some(_) if mtime.is_none() => asked.next().flatten(),
-                _ => *mtime,
-            };
-            if let Some(Err(error)) = mtime.map(|mtime| pair.here.set_directory_time(mtime)) {
-                log::warn!("{error}");
-            }
-        }
-        Ok(())
-    }
-
-    fn set_times_there(&mut self, due: &[&Timed]) -> Result<(), Error> {
-        let touch =
-            |timed: &&Timed| Some(Touch { name: timed.pair.there.clone()?, mtime: Some(timed.mtime?), mode: None });
-        let touches: Vec<Touch> = due.iter().filter_map(touch).collect();
-        self.patiently(|client| {
-            client.touch_all(&touches, &mut |index, result| {
-                if let Err(error) = result {
-                    log::warn!("cannot set the time of {}: {error}", touches[index].name);
-                }
-                Ok(())
-            })
-        })
-    }
-
     fn delete(&mut self, deletions: &[Deletion]) {
-        let Course { plan, client, settings, watch, report } = self;
+        let Course { plan, client, settings, watch, report, .. } = self;
         let watch = RefCell::new(watch);
         let mut tried = 0;
         let mut note = |name: Option<&Name>, result: Result<(), Error>| {
@@ -382,7 +368,7 @@ fn delete_there(
 
 impl Plan {
     /// Returns the directories in which something is made, moved or deleted, as targets.
-    fn changed_directories(&self) -> HashSet<&Path> {
+    pub(super) fn changed_directories(&self) -> HashSet<&Path> {
         let direction = self.direction();
         let gone = self.delete.iter().chain(self.replace.iter().flat_map(|replaced| &replaced.delete));
         let gone = gone.map(|Deletion { here, there, .. }| match direction {

@@ -41,7 +41,7 @@ pub(super) enum Verdict {
     Unsure,
     /// Alike at both ends.
     Same,
-    /// The same, but for the permissions of a file, or the time of a directory.
+    /// The same, but for the permissions, or the time of a directory.
     Amend,
     /// Neither moved nor deleted, nor is what is beneath it.
     Skip,
@@ -81,10 +81,10 @@ pub(super) fn compare(source: &Side, target: &Side, rules: Rules<'_>, refused: &
             }
             (NodeKind::Directory { .. }, None) => Verdict::Make,
             (NodeKind::File { .. }, None) => Verdict::Move,
-            (NodeKind::Directory { mtime }, Some(NodeKind::Directory { mtime: other })) => {
+            (NodeKind::Directory { mtime, .. }, Some(there @ NodeKind::Directory { mtime: other, .. })) => {
                 match same_time(*mtime, *other, whole_seconds) {
                     Some(false) => Verdict::Amend,
-                    Some(true) | None => Verdict::Same,
+                    Some(true) | None => alike(kind, Some(there), rules.permissions),
                 }
             }
             (
@@ -125,15 +125,21 @@ pub(super) fn compare(source: &Side, target: &Side, rules: Rules<'_>, refused: &
     compared
 }
 
-/// Returns the verdict on two files of the same content, of which one is to bring `permissions` with it.
+/// Returns the verdict on two things that are the same otherwise, of which one is to bring `permissions` with it.
 pub(super) fn alike(source: &NodeKind, target: Option<&NodeKind>, permissions: Permissions) -> Verdict {
+    if have_other_permissions(source, target, permissions) { Verdict::Amend } else { Verdict::Same }
+}
+
+/// Returns whether the target has other permissions than those that it is to have, as far as both are known.
+pub(super) fn have_other_permissions(source: &NodeKind, target: Option<&NodeKind>, permissions: Permissions) -> bool {
     match (source, target) {
-        (NodeKind::File { mode: Some(mode), .. }, Some(NodeKind::File { mode: Some(there), .. }))
-            if permissions.over(*there, *mode) != *there =>
-        {
-            Verdict::Amend
+        (NodeKind::File { mode: Some(mode), .. }, Some(NodeKind::File { mode: Some(there), .. })) => {
+            permissions.over(*there, *mode) != *there
         }
-        _ => Verdict::Same,
+        (NodeKind::Directory { mode: Some(mode), .. }, Some(NodeKind::Directory { mode: Some(there), .. })) => {
+            permissions.over_directory(*there, *mode) != *there
+        }
+        _ => false,
     }
 }
 
@@ -306,7 +312,7 @@ mod tests {
     /// Files of these names, sizes and seconds; a name that ends in `/` is a directory.
     fn side(nodes: &[(&str, u64, i64)], opaque: &[&str]) -> Side {
         let node = |&(text, size, seconds): &(&str, u64, i64)| match text.strip_suffix('/') {
-            Some(directory) => Node { name: name(directory), kind: NodeKind::Directory { mtime: None } },
+            Some(directory) => Node { name: name(directory), kind: NodeKind::Directory { mtime: None, mode: None } },
             None => {
                 let kind = NodeKind::File { size, mtime: time(seconds, 0), tag: None, mode: None };
                 Node { name: name(text), kind }

@@ -10,7 +10,7 @@
 //! `side` gathers what is at one end, `compare` decides without input or output, `content` compares files by their bytes,
 //! `removal` says what is deleted of one directory alone, `seen` asks again before something is deleted for the other end's sake, `planner` puts a plan together and `carry_out`
 //! does it. `across` does both from one server to another, where nothing is local; `backup` keeps files of the server that are
-//! replaced or deleted, and `carry_up` sends files that replace such.
+//! replaced or deleted, and `carry_up` sends files that replace such. `directories` sets the times and permissions of directories.
 
 mod across;
 mod backup;
@@ -18,6 +18,7 @@ mod carry_out;
 mod carry_up;
 mod compare;
 mod content;
+mod directories;
 mod planner;
 mod removal;
 mod seen;
@@ -37,6 +38,7 @@ use crate::{
 };
 pub use across::Across;
 use backup::Backup;
+use directories::{Closed, Directory};
 pub use planner::Planner;
 pub use removal::{Portion, Removal};
 
@@ -75,7 +77,7 @@ pub struct Sync {
     pub backup_there: Option<Name>,
     /// Leaves files as they are that are newer at the end that is changed.
     pub update: bool,
-    /// The permissions that files bring with them. Where these alone differ, they are set.
+    /// The permissions that files and directories bring with them. Where these alone differ, they are set.
     pub permissions: Permissions,
     /// Which things are compared at all. What is not chosen is neither moved nor deleted, but for what a rule hides at the
     /// end that is read alone: that is deleted where it is to be.
@@ -131,7 +133,7 @@ pub struct Plan {
     pub make: Vec<Pair>,
     /// Files to move.
     pub transfers: Transfers,
-    /// Files of which nothing but the permissions differ, which are set.
+    /// Files and directories of which nothing but the permissions differ (or the times, of directories), which are set.
     pub amend: Vec<Amendment>,
     /// Things of another kind, which are deleted before anything is moved.
     pub replace: Vec<Replacement>,
@@ -154,11 +156,13 @@ pub struct Plan {
     pub clashes: Vec<Clash>,
     /// Where files of the server are kept that are replaced or deleted.
     backup: Option<Backup>,
-    /// Directories in the order of a tree, whose times are set when all else is done.
-    directories: Vec<Timed>,
+    /// Directories in the order of a tree, whose times and permissions are set when all else is done.
+    directories: Vec<Directory>,
+    /// Directories at the end that is changed into which their owner may not write, where permissions are kept.
+    closed: Vec<Closed>,
 }
 
-/// A file whose permissions are set.
+/// A file or directory whose permissions are set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Amendment {
     /// Its names.
@@ -167,16 +171,8 @@ pub struct Amendment {
     pub mtime: Option<Time>,
     /// The permissions that it has at the end that is read.
     pub mode: Mode,
-}
-
-/// A directory that is at the end that is changed when the plan is carried out.
-#[derive(Debug)]
-struct Timed {
-    pair: Pair,
-    /// Its time at the end that is read; [`None`] where that is not known yet.
-    mtime: Option<Time>,
-    /// It is not that at the end that is changed, or will not be.
-    differs: bool,
+    /// Whether it is a directory, whose permissions are set when all else is done.
+    pub is_directory: bool,
 }
 
 /// The files that a plan moves.
@@ -230,7 +226,7 @@ pub struct PlanReport {
     pub made: usize,
     /// Things that were deleted.
     pub deleted: usize,
-    /// Files whose permissions were set.
+    /// Files and directories whose permissions were set.
     pub amended: usize,
     /// Things that were to be deleted and were not even tried, because something failed before.
     pub kept: usize,

@@ -7,10 +7,10 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-use ferry_wire::{FileMeta, Name};
+use ferry_wire::{DirMeta, FileMeta, Greeting, Name};
 
 use super::{
-    Amendment, Backup, Clash, Deletion, Direction, Looking, Pair, Plan, Remarks, Replacement, Sync, Timed, Transfers,
+    Amendment, Backup, Clash, Deletion, Direction, Looking, Pair, Plan, Remarks, Replacement, Sync, Transfers,
     compare::{self, Compared, Obsolete, Rules, Verdict, compare, deletions, most_deletions, replacements},
     content, seen,
     side::{Look, Side, chooser},
@@ -35,6 +35,7 @@ pub(super) const NOT_GONE: &str = "stays: the other end does not list it, and do
 pub struct Planner {
     plan: Plan,
     choice: Choice,
+    permissions: Permissions,
     /// So many things were chosen.
     chosen: usize,
 }
@@ -65,8 +66,16 @@ impl Planner {
             amend: Vec::new(),
             backup: None,
             directories: Vec::new(),
+            closed: Vec::new(),
         };
-        Planner { plan, choice: Choice::default(), chosen: 0 }
+        Planner { plan, choice: Choice::default(), permissions: Permissions::Usual, chosen: 0 }
+    }
+
+    /// Keeps these permissions of directories that are added from now on, as the [`Settings`](crate::Settings) that the plan
+    /// is carried out with keep those of files.
+    #[must_use]
+    pub fn keeping(self, permissions: Permissions) -> Planner {
+        Planner { permissions, ..self }
     }
 
     /// Adds only things of `choice` from now on.
@@ -153,6 +162,7 @@ impl Planner {
     ) -> Result<(), Error> {
         let (mut remarks, choice) = (Remarks::default(), self.choice.clone());
         let up = self.plan.direction() == Direction::Up;
+        let tells_modes = self.permissions != Permissions::Usual;
         let above = match top {
             "" if up => Above::both(&whole_path(here)),
             "" => Above::both(there.map_or("", Name::as_str)),
@@ -161,14 +171,14 @@ impl Planner {
         let here = if up { here.hold()?.place("") } else { here.confined() };
         let places = TreePlaces::of(here.clone());
         let mut chooser = chooser(&choice, top, above, &places);
-        let mut look = look(&mut chooser, (End::Read, choice.links, false), &mut remarks, watch);
+        let mut look = look(&mut chooser, (End::Read, choice.links, tells_modes), &mut remarks, watch);
         let mut source = match up {
             true => Side::here(&places, &mut look)?,
             false => Side::there(client, there, &mut look)?,
         };
         chooser.end()?;
         let missing = missing(&choice, &mut source);
-        let rules = Rules { limits: Some(&choice), ..Rules::default() };
+        let rules = Rules { permissions: self.permissions, limits: Some(&choice), ..Rules::default() };
         let tops = Tops { names: Pair { here, there: there.cloned() }, places };
         self.draft(client, &tops, (source, &Side::missing()), rules, remarks, watch)?;
         self.plan.missing.extend(missing);
@@ -277,6 +287,7 @@ impl Planner {
         watch: &mut dyn FnMut(Looking),
     ) -> Result<(), Error> {
         let (direction, top) = (self.plan.direction(), &tops.names);
+        let keeps_modes = rules.permissions != Permissions::Usual && client.greeting().has(Greeting::MODES);
         let clashing = match direction {
             Direction::Up => Vec::new(),
             Direction::Down => clashes(&top.here, source.nodes.iter().map(|node| node.name.as_str()))?,
@@ -304,7 +315,15 @@ impl Planner {
             if target.missing {
                 plan.make.push(top.clone());
             }
-            plan.directories.push(Timed { pair: top.clone(), mtime: source.mtime, differs: target.missing });
+            let (of_source, of_target) = (NodeKind::from(source.top), NodeKind::from(target.top));
+            let amends = compare::have_other_permissions(&of_source, Some(&of_target), rules.permissions);
+            plan.note_directory(top.clone(), source.top, (target.missing || amends, amends), keeps_modes);
+            plan.note_closed(top.clone(), target.top.mode.filter(|_| keeps_modes));
+        }
+        for Node { name, kind } in &target.nodes {
+            if let (NodeKind::Directory { mode, .. }, Ok(names)) = (kind, beneath(top, name)) {
+                plan.note_closed(names.into(), mode.filter(|_| keeps_modes));
+            }
         }
         for (Node { name, kind }, verdict) in source.nodes.into_iter().zip(verdicts) {
             let (here, there) = match (verdict, tops.beneath(&name)) {
@@ -318,12 +337,14 @@ impl Planner {
             let is_there = matches!(verdict, Verdict::Same | Verdict::Unsure | Verdict::Amend);
             let pair = Pair { here: here.clone(), there: Some(there.clone()) };
             match kind {
-                NodeKind::Directory { mtime } => {
+                NodeKind::Directory { mtime, mode } => {
                     let differs = !matches!(verdict, Verdict::Same | Verdict::Unsure);
-                    plan.directories.push(Timed { pair, mtime, differs });
+                    let amends = is_there
+                        && compare::have_other_permissions(&kind, target.get(name.as_str()), rules.permissions);
+                    plan.note_directory(pair, DirMeta { mtime, mode }, (differs, amends), keeps_modes);
                 }
                 NodeKind::File { mtime, mode: Some(mode), .. } if verdict == Verdict::Amend => {
-                    plan.amend.push(Amendment { pair, mtime, mode });
+                    plan.amend.push(Amendment { pair, mtime, mode, is_directory: false });
                 }
                 NodeKind::File { .. } => plan.unchanged += usize::from(is_there),
             }

@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use ferry_wire::{Code, Name, Time};
+use ferry_wire::{Code, Mode, Name, Time};
 use rustix::{fs::FileType, io::Errno};
 
 use super::Deletion;
@@ -30,7 +30,7 @@ pub(super) enum Seen {
 pub(super) fn there<'a>(client: &mut Client, names: impl IntoIterator<Item = &'a Name>) -> Result<Vec<Seen>, Error> {
     let mut seen = Vec::new();
     client.converse(|link| {
-        requests::stat_all(link, names.into_iter().cloned(), |_, stat| {
+        requests::stat_all(link, names.into_iter().cloned(), false, |_, stat| {
             seen.push(match stat {
                 Ok(Stat::File(_)) => Seen::File,
                 Ok(Stat::Directory(_)) => Seen::Directory,
@@ -50,15 +50,29 @@ pub(super) fn times<'a>(
 ) -> Result<Vec<Option<Time>>, Error> {
     let mut times = Vec::new();
     client.converse(|link| {
-        requests::stat_all(link, names.into_iter().cloned(), |_, stat| {
+        requests::stat_all(link, names.into_iter().cloned(), false, |_, stat| {
             times.push(match stat {
-                Ok(Stat::Directory(mtime)) => mtime,
+                Ok(Stat::Directory(meta)) => meta.mtime,
                 Ok(Stat::File(_)) | Err(_) => None,
             });
             Ok(())
         })
     })?;
     Ok(times)
+}
+
+/// Asks the server for the permissions of the directory `name`; [`None`] where it does not tell them.
+pub(super) fn mode(client: &mut Client, name: &Name) -> Result<Option<Mode>, Error> {
+    let mut mode = None;
+    client.converse(|link| {
+        requests::stat_all(link, [name.clone()], true, |_, stat| {
+            if let Ok(Stat::Directory(meta)) = stat {
+                mode = meta.mode;
+            }
+            Ok(())
+        })
+    })?;
+    Ok(mode)
 }
 
 /// Looks at a local path.

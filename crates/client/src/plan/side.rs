@@ -2,9 +2,9 @@
 
 use std::{cmp::Ordering, collections::HashSet};
 
-use ferry_wire::{Code, EntryKind, FileMeta, Name, Time};
+use ferry_wire::{Code, DirMeta, EntryKind, FileMeta, Name, Time};
 
-use super::{Looking, Remarks};
+use super::{Looking, Remarks, seen};
 use crate::{
     choose::{self, Above, Choice, Chooser, Links, MAX_RULES_BYTES},
     client::Client,
@@ -28,8 +28,8 @@ pub(super) struct Side {
     pub(super) grain: Grain,
     /// The directory itself does not exist.
     pub(super) missing: bool,
-    /// The time of the directory itself, of a local one.
-    pub(super) mtime: Option<Time>,
+    /// The time of the directory itself, of a local one; and its permissions, as far as they were asked for.
+    pub(super) top: DirMeta,
 }
 
 /// The facts that the times of one end tell of its file system. Files may have whole seconds because somebody
@@ -85,8 +85,8 @@ impl Side {
     pub(super) fn here(places: &TreePlaces, look: &mut Look<'_, '_>) -> Result<Side, Error> {
         let Look { chooser, end, links, remarks, watch, .. } = look;
         let walk = Walk { chooser, end: *end, links: *links, watch: &mut |found| watch(Looking::Here(found)) };
-        let LocalTree { nodes, skipped, left, mtime, .. } = LocalTree::walk(places.clone(), walk)?;
-        let mut side = Side { left, mtime, ..Side::default() };
+        let LocalTree { nodes, skipped, left, root, .. } = LocalTree::walk(places.clone(), walk)?;
+        let mut side = Side { left, top: root, ..Side::default() };
         for node in &nodes {
             if let NodeKind::File { mtime, .. } = node.kind {
                 side.grain.note(mtime);
@@ -132,9 +132,9 @@ impl Side {
         let Side { nodes, grain, .. } = &mut side;
         nodes.extend(found.into_iter().filter_map(|Found { name, kind }| {
             let kind = match kind {
-                EntryKind::Directory(mtime) => {
+                EntryKind::Directory(DirMeta { mtime, mode }) => {
                     grain.note_directory(mtime);
-                    NodeKind::Directory { mtime }
+                    NodeKind::Directory { mtime, mode }
                 }
                 EntryKind::File(FileMeta { size, mtime, tag, mode }) => {
                     grain.note(mtime);
@@ -143,6 +143,9 @@ impl Side {
             };
             Some(Node { name: below(root, name)?, kind })
         }));
+        if let (true, Some(root)) = (*tells_modes, root) {
+            side.top.mode = seen::mode(client, root)?;
+        }
         Ok(side)
     }
 
@@ -161,7 +164,7 @@ impl Side {
         };
         if let (false, Some(root)) = (side.grain.fractions, root) {
             match client.stat(root) {
-                Ok(Stat::Directory(mtime)) => side.grain.note_directory(mtime),
+                Ok(Stat::Directory(meta)) => side.grain.note_directory(meta.mtime),
                 Ok(_) | Err(Error::Server(_)) => {}
                 Err(error) => return Err(error),
             }
@@ -175,7 +178,7 @@ pub(super) struct Look<'a, 'c> {
     pub(super) chooser: &'a mut Chooser<'c>,
     pub(super) end: End,
     pub(super) links: Links,
-    /// The server tells the permissions of files.
+    /// The server tells permissions.
     pub(super) tells_modes: bool,
     pub(super) remarks: &'a mut Remarks,
     pub(super) watch: &'a mut dyn FnMut(Looking),

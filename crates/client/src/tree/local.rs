@@ -5,7 +5,7 @@ use std::{
     os::{fd::OwnedFd, unix::ffi::OsStrExt as _},
 };
 
-use ferry_wire::{Mode, Name, NameError, Time};
+use ferry_wire::{DirMeta, Mode, Name, NameError, Time};
 use rustix::{
     fs::{AtFlags, Dir, FileType, OFlags, Stat},
     io::Errno,
@@ -31,8 +31,8 @@ pub(crate) struct LocalTree {
     pub(crate) skipped: Vec<Skipped>,
     /// Things that are left out by choice.
     pub(crate) left: Left,
-    /// The time of its root.
-    pub(crate) mtime: Option<Time>,
+    /// The time and the permissions of its root.
+    pub(crate) root: DirMeta,
     linked: Linked,
 }
 
@@ -75,8 +75,8 @@ struct Entry<'a> {
 /// The kind of an entry.
 enum Looked {
     File(Stat),
-    /// With its time, where it was looked at for more than its kind.
-    Directory(Option<Time>),
+    /// With its time and permissions, where it was looked at for more than its kind.
+    Directory(DirMeta),
     /// It can't be sent, and whether that is so of all that are of its kind.
     Refused(Error, bool),
 }
@@ -86,7 +86,7 @@ impl Looked {
         match stat.map(|stat| (FileType::from_raw_mode(stat.st_mode), stat)) {
             Err(errno) => Looked::Refused(path.failed("read", errno), false),
             Ok((FileType::RegularFile, stat)) => Looked::File(stat),
-            Ok((FileType::Directory, stat)) => Looked::Directory(mtime(&stat)),
+            Ok((FileType::Directory, stat)) => Looked::Directory(meta(&stat)),
             Ok(_) => Looked::Refused(Error::file(&**path, NEITHER), true),
         }
     }
@@ -103,8 +103,8 @@ impl LocalTree {
     pub(crate) fn walk(places: TreePlaces, mut walk: Walk<'_, '_>) -> Result<LocalTree, Error> {
         let linked = Linked::new(walk.links, places);
         let (nodes, skipped, left) = (Vec::new(), Vec::new(), Left::default());
-        let mut tree = LocalTree { nodes, skipped, left, mtime: None, linked };
-        tree.mtime = tree.read(None, &mut walk)?;
+        let mut tree = LocalTree { nodes, skipped, left, root: DirMeta::default(), linked };
+        tree.root = tree.read(None, &mut walk)?;
         let mut next = 0;
         while let Some(node) = tree.nodes.get(next) {
             next += 1;
@@ -113,7 +113,7 @@ impl LocalTree {
             }
             let directory = node.name.clone();
             match tree.read(Some(&directory), &mut walk) {
-                Ok(mtime) => tree.nodes[next - 1].kind = NodeKind::Directory { mtime },
+                Ok(DirMeta { mtime, mode }) => tree.nodes[next - 1].kind = NodeKind::Directory { mtime, mode },
                 Err(error) => tree.skip(Some(&directory), None, error, false),
             }
             tree.linked.count(None)?;
@@ -123,12 +123,12 @@ impl LocalTree {
         Ok(tree)
     }
 
-    /// Notes what is in `directory`, and returns its time.
-    fn read(&mut self, directory: Option<&Name>, walk: &mut Walk<'_, '_>) -> Result<Option<Time>, Error> {
+    /// Notes what is in `directory`, and returns its time and permissions.
+    fn read(&mut self, directory: Option<&Name>, walk: &mut Walk<'_, '_>) -> Result<DirMeta, Error> {
         let place = self.linked.places.directory(directory);
         let failed = |errno| place.failed("read the directory", errno);
         let fd = place.open(OFlags::RDONLY | OFlags::DIRECTORY).map_err(failed)?;
-        let mtime = mtime(&rustix::fs::fstat(&fd).map_err(failed)?);
+        let meta = meta(&rustix::fs::fstat(&fd).map_err(failed)?);
         for entry in Dir::read_from(&fd).map_err(failed)? {
             let entry = entry.map_err(failed)?;
             let last = entry.file_name();
@@ -138,7 +138,7 @@ impl LocalTree {
                 self.take(&Entry { at: &fd, directory, last, path, kind: entry.file_type() }, walk);
             }
         }
-        Ok(mtime)
+        Ok(meta)
     }
 
     /// Notes one thing in a directory.
@@ -164,7 +164,7 @@ impl LocalTree {
         };
         let kind = match looked {
             Looked::Refused(error, by_rule) => return self.skip(Some(&name), *directory, error, by_rule),
-            Looked::Directory(mtime) => NodeKind::Directory { mtime },
+            Looked::Directory(DirMeta { mtime, mode }) => NodeKind::Directory { mtime, mode },
             Looked::File(stat) => {
                 let (size, mode) = (u64::try_from(stat.st_size).unwrap_or(0), Some(Mode::of(stat.st_mode)));
                 NodeKind::File { size, mtime: mtime(&stat), tag: None, mode }
@@ -183,7 +183,7 @@ impl LocalTree {
             // Not every file system tells in its listings.
             FileType::RegularFile | FileType::Unknown => rustix::fs::statat(at, *last, AtFlags::SYMLINK_NOFOLLOW),
             // It is opened later, and then shows its time.
-            FileType::Directory => return (Looked::Directory(None), None),
+            FileType::Directory => return (Looked::Directory(DirMeta::default()), None),
             FileType::Symlink => {
                 return match self.linked.follow(*directory, path) {
                     Ok(place) => (Looked::of(place.stat(), path), Some(place)),
@@ -211,6 +211,11 @@ impl LocalTree {
 /// The time of the last change of a file's content, or of a directory's entries; [`None`] before 1970.
 fn mtime(stat: &Stat) -> Option<Time> {
     Time::new(stat.st_mtime, u32::try_from(stat.st_mtime_nsec).ok()?)
+}
+
+/// The time and the permissions of a directory.
+fn meta(stat: &Stat) -> DirMeta {
+    DirMeta { mtime: mtime(stat), mode: Some(Mode::of(stat.st_mode)) }
 }
 
 /// The name of `last` in `directory`.

@@ -8,7 +8,7 @@ mod names;
 mod remote;
 mod usage;
 
-use ferry_wire::{Mode, Name, Tag, Time};
+use ferry_wire::{DirMeta, Mode, Name, Tag, Time};
 
 pub(crate) use explore::{explore, list};
 pub(crate) use left::{End, Left};
@@ -30,16 +30,16 @@ pub(crate) struct Node {
 /// The kind of a [`Node`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum NodeKind {
-    Directory {
-        mtime: Option<Time>,
-    },
-    /// A regular file; the tag is what a server tells of its version. A server tells permissions only if asked.
-    File {
-        size: u64,
-        mtime: Option<Time>,
-        tag: Option<Tag>,
-        mode: Option<Mode>,
-    },
+    /// A directory. A server tells permissions only if asked.
+    Directory { mtime: Option<Time>, mode: Option<Mode> },
+    /// A regular file; the tag is what a server tells of its version.
+    File { size: u64, mtime: Option<Time>, tag: Option<Tag>, mode: Option<Mode> },
+}
+
+impl From<DirMeta> for NodeKind {
+    fn from(DirMeta { mtime, mode }: DirMeta) -> NodeKind {
+        NodeKind::Directory { mtime, mode }
+    }
 }
 
 impl NodeKind {

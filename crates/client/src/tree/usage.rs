@@ -75,7 +75,7 @@ mod tests {
     fn found(name: &str, size: Option<u64>) -> Found {
         let kind = match size {
             Some(size) => EntryKind::File(FileMeta { size, mtime: None, tag: Tag::new("t").unwrap(), mode: None }),
-            None => EntryKind::Directory(None),
+            None => EntryKind::Directory(ferry_wire::DirMeta::default()),
         };
         Found { name: Name::new(name).unwrap(), kind }
     }

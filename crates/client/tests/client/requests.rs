@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use ferry_client::{Address, Blame, Client, Code, Crc32, EntryKind, Error, Options, Part, Progress, Stat, Tag, Time};
+use ferry_client::{
+    Address, Blame, Client, Code, Crc32, DirMeta, EntryKind, Error, Options, Part, Progress, Stat, Tag, Time,
+};
 
 use crate::support::{GREETING, Honest, Local, PATIENCE, Peer, Scripted, connect, name};
 
@@ -69,7 +71,7 @@ fn the_small_requests() {
     client.mkdir(&name("d")).unwrap();
     assert_eq!(client.mkdir(&name("d")).unwrap_err().code(), Some(Code::Exists));
     client.rename(&name("a"), &name("d/b")).unwrap();
-    assert!(matches!(client.stat(&name("d")), Ok(Stat::Directory(Some(_)))));
+    assert!(matches!(client.stat(&name("d")), Ok(Stat::Directory(DirMeta { mtime: Some(_), mode: None }))));
     assert!(matches!(client.stat(&name("d/b")), Ok(Stat::File(meta)) if meta.size == 5));
     assert_eq!(client.sum(&name("d/b")).unwrap().crc, Crc32::of(b"hello"));
 

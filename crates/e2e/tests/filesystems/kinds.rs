@@ -3,10 +3,10 @@
 //! The disk is a file on a puppet. From the cut on every write to it fails; so when it is mounted again it holds
 //! what had reached it by then, and not a byte more.
 
-use std::{fs, path::Path, process::Command};
+use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, process::Command};
 
 use ferry_e2e::{
-    Mount, Options, Puppet, Raw, Server, Signal, body, mounts,
+    Mount, Options, Puppet, Raw, Server, Signal, body, ferry, mounts,
     puppet::{Errno, Habits, Op, Order},
     random_bytes,
 };
@@ -150,6 +150,55 @@ fn xfs() {
 #[test]
 fn vfat() {
     survives("vfat", 32 << 20, &["mkfs.vfat"], &[]);
+}
+
+/// Both ends lie on a file system that has no permissions of its own: all have those that it was mounted with.
+#[test]
+fn permissions_where_there_are_none() {
+    if !mounts::private(&["mkfs.vfat"]) || !mounts::knows("vfat") {
+        return;
+    }
+    let images = tempfile::tempdir().unwrap();
+    let disk = Mount::make(&images.path().join("image"), 32 << 20, &["mkfs.vfat"], "rw");
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let (root, local) = (disk.path().join("root"), disk.path().join("local"));
+    for directory in [&root, &local, &root.join("t"), &root.join("t/d")] {
+        fs::create_dir(directory).unwrap();
+    }
+    let usual = mode(&root);
+    let server = Options::new().root(&root).arg("--keep-modes").arg("all").start();
+    let mut raw = Raw::greeted(server.address());
+    for request in ["MKDIR made", "TOUCH 1000000000 made"] {
+        assert_eq!(raw.ask(&format!("WITH mode=500\n{request}")).line, "DONE");
+        assert_eq!(mode(&root.join("made")), usual);
+    }
+    let told = raw.ask("WITH tell=modes\nSTAT made");
+    assert!(told.line.ends_with(&format!(" mode={usual:03o}")), "{told:?}");
+    assert_eq!(raw.put("made/f", b"x").word(0), "SAVED");
+    raw.put("t/d/f", b"hello");
+    let port = server.address().port();
+    let ferry = |commands: &str| {
+        let output = Command::new(ferry())
+            .args(["-c", &format!("OPEN {port}; {commands}"), "--dir"])
+            .arg(&local)
+            .env("XDG_CONFIG_HOME", images.path())
+            .env("XDG_STATE_HOME", images.path())
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(0), "{commands}: {output:?}");
+    };
+    // Between two of a kind, and to and from one that has them.
+    ferry("GET -r --perms=all t; PUT -r --perms=all t; SYNC --perms=all t t; SYNC -d --perms=all t t");
+    assert_eq!(fs::read(local.join("t/d/f")).unwrap(), b"hello");
+    assert_eq!((mode(&local.join("t/d")), mode(&root.join("t/d"))), (usual, usual));
+    let real = images.path().join("real");
+    fs::create_dir_all(real.join("e")).unwrap();
+    fs::write(real.join("e/f"), "x").unwrap();
+    fs::set_permissions(real.join("e"), fs::Permissions::from_mode(0o550)).unwrap();
+    ferry(&format!("LCD {}; PUT -r --perms=all real", images.path().display()));
+    assert_eq!((fs::read(root.join("real/e/f")).unwrap().len(), mode(&root.join("real/e"))), (1, usual));
+    ferry(&format!("LCD {}; SYNC -d --perms=all real real", images.path().display()));
+    assert_eq!(mode(&real.join("e")), usual, "as it is told");
 }
 
 #[test]

@@ -41,14 +41,30 @@ pub(crate) enum Perms {
 }
 
 impl Perms {
-    /// Returns the permissions of a copy of a file of `source` that would have `usual`.
-    fn over(self, usual: u32, source: u32) -> u32 {
-        let mask = match self {
-            Perms::Usual => return usual,
+    fn mask(self) -> u32 {
+        match self {
+            Perms::Usual => 0,
             Perms::Owner => 0o700,
             Perms::All => 0o777,
-        };
-        usual & !mask | source & mask | 0o400
+        }
+    }
+
+    /// Returns the permissions of a copy of a file of `source` that would have `usual`.
+    fn over(self, usual: u32, source: u32) -> u32 {
+        self.taken(usual, source, 0o400)
+    }
+
+    /// Does the same for a directory.
+    fn over_directory(self, usual: u32, source: u32) -> u32 {
+        self.taken(usual, source, 0o500)
+    }
+
+    /// Does the same; the owner may always do what `owner` says.
+    fn taken(self, usual: u32, source: u32, owner: u32) -> u32 {
+        match self.mask() {
+            0 => usual,
+            mask => usual & !mask | source & mask | owner,
+        }
     }
 }
 
@@ -95,6 +111,8 @@ pub(crate) struct Run<'a> {
     pub(crate) after: &'a Tree,
     /// The permissions that new files may have.
     pub(crate) new_mode: u32,
+    /// The permissions that new directories may have.
+    pub(crate) new_directory: u32,
     /// The path that was a link for a while, and may have been left out for that.
     pub(crate) swapped: Option<&'a Path>,
     /// The part of the changed tree that was kept, where that was asked for.
@@ -103,7 +121,7 @@ pub(crate) struct Run<'a> {
 
 fn kind(node: &Node) -> u8 {
     match node {
-        Node::Directory => 0,
+        Node::Directory(_) => 0,
         Node::File(_) => 1,
         Node::Link(_) => 2,
     }
@@ -119,6 +137,11 @@ impl Run<'_> {
         };
         // What a rule protects does not make way.
         let makes_way = self.op.is_sync() && self.op.delete && !self.op.excludes;
+        // Where permissions are kept, a directory lets its owner in for as long as it takes.
+        let is_closed = |node: &Node| matches!(node, Node::Directory(mode) if mode & 0o200 == 0);
+        if self.op.perms == Perms::Usual && self.before.values().any(is_closed) {
+            return false;
+        }
         !links(self.source) && !links(self.before) && (makes_way || !self.source.iter().any(conflict))
     }
 
@@ -143,16 +166,20 @@ impl Run<'_> {
         self.check_kept(path)?;
         let ok = match (before, after) {
             (Some(_), None) => return if makes_way { self.check_gone(path) } else { Err("is gone".to_owned()) },
-            (None, Some(Node::Directory)) => source == Some(&Node::Directory),
+            (None, Some(Node::Directory(_))) => source.is_some_and(Node::is_directory),
+            (Some(Node::Directory(_)), Some(Node::Directory(_))) => true,
             (None, Some(Node::File(_))) => true,
             (Some(Node::File(_)), Some(Node::File(_))) => true,
             (Some(Node::Link(_)), Some(Node::File(_))) => self.op.verb == Verb::Get,
-            (Some(Node::Directory), Some(Node::File(_))) => makes_way,
-            (Some(Node::File(_)), Some(Node::Directory)) => makes_way && source == Some(&Node::Directory),
+            (Some(Node::Directory(_)), Some(Node::File(_))) => makes_way,
+            (Some(Node::File(_)), Some(Node::Directory(_))) => makes_way && source.is_some_and(Node::is_directory),
             _ => false,
         };
         if !ok {
             return Err(format!("{before:?} became {after:?}, where {source:?} is at the other end"));
+        }
+        if let Some(Node::Directory(mode)) = after {
+            return self.check_directory(before, *mode, source);
         }
         let Some(Node::File(new)) = after else { return Ok(()) };
         match source {
@@ -176,6 +203,27 @@ impl Run<'_> {
             return Err(format!("has the permissions {:o} for {mode:o}", new.mode));
         }
         Ok(())
+    }
+
+    /// Checks the permissions of a directory that was made, or has got others: before it is done, its owner may write.
+    fn check_directory(&self, before: Option<&Node>, mode: u32, source: Option<&Node>) -> Result<(), String> {
+        let (old, is_new) = match before {
+            Some(Node::Directory(old)) => (*old, false),
+            _ => (self.new_directory, true),
+        };
+        let done = match source {
+            Some(Node::Directory(source)) => self.op.perms.over_directory(old, *source),
+            _ => old,
+        };
+        // The server has a umask of its own.
+        let told = if is_new && !self.op.is_down() { self.op.perms.mask() } else { 0o7777 };
+        let open = [old | 0o700, done | 0o700, (done | 0o700) & (old | 0o700)];
+        let may_be_open = self.op.perms != Perms::Usual;
+        let fits = |expected: &u32| expected & told == mode & told;
+        match fits(&done) || may_be_open && open.iter().any(fits) {
+            true => Ok(()),
+            false => Err(format!("has the permissions {mode:o} for {done:o}")),
+        }
     }
 
     /// It is not there any more: nothing may be there at the other end, or something of another kind that it makes way for.
@@ -221,7 +269,7 @@ impl Run<'_> {
                     let is_it = if self.op.is_sync() { to.has_bytes_of(from) } else { to.is_copy_of(from) };
                     is_it && self.op.perms.over(to.mode, from.mode) == to.mode
                 }
-                (Node::Directory, Some(Node::Directory)) => true,
+                (Node::Directory(from), Some(Node::Directory(to))) => self.op.perms.over_directory(*to, *from) == *to,
                 _ => false,
             };
             if !same {

@@ -8,6 +8,7 @@ use std::{
 };
 
 use ferry_e2e::Random;
+use rustix::process::geteuid;
 
 /// Few names, so that the same ones come again as something else.
 const NAMES: [&str; 5] = ["a", "b", "c c", "ü", "-d"];
@@ -50,7 +51,7 @@ impl Editor<'_> {
         for _ in 0..self.random.below(12) {
             let what = self.random.below(20);
             let mut below = path(self.random);
-            if !self.kinds && !(10..=14).contains(&what) {
+            if !self.kinds && !matches!(what, 10..=14 | 19) {
                 below.as_mut_os_string().push(".f");
             }
             let at = root.join(&below);
@@ -72,6 +73,14 @@ impl Editor<'_> {
                 15 | 18 => {
                     let mode = [0o600, 0o644, 0o755, 0o640, 0o700, 0o744][pick(self.random, 6)];
                     if at.symlink_metadata().is_ok_and(|meta| meta.is_file()) {
+                        fs::set_permissions(&at, fs::Permissions::from_mode(mode)).unwrap();
+                    }
+                }
+                19 => {
+                    // The test itself could not change what is in the last two.
+                    let kinds = if geteuid().is_root() { 5 } else { 3 };
+                    let mode = [0o755, 0o700, 0o711, 0o555, 0o500][pick(self.random, kinds)];
+                    if at.symlink_metadata().is_ok_and(|meta| meta.is_dir()) {
                         fs::set_permissions(&at, fs::Permissions::from_mode(mode)).unwrap();
                     }
                 }

@@ -51,14 +51,11 @@ fn whatever_happens_meanwhile_nothing_is_lost_torn_or_claimed_that_is_not_so() {
     thread::scope(|scope| {
         for _ in 0..WORKERS.min(rounds) {
             scope.spawn(|| {
-                let server = Options::new()
-                    .arg("--durability")
-                    .arg("none")
-                    .arg("--keep-modes")
-                    .arg("all")
-                    .arg("--log-level")
-                    .arg("error")
-                    .start();
+                let options = ["--durability", "none", "--keep-modes", "all", "--log-level", "error"];
+                let options = options.into_iter().fold(Options::new(), Options::arg);
+                let powerless = options.clone().powerless();
+                let is_powerless = powerless.is_some();
+                let server = powerless.unwrap_or(options).start();
                 let sockets = round::sockets(&server);
                 let relay = relay::Relay::start(server.address());
                 loop {
@@ -67,7 +64,8 @@ fn whatever_happens_meanwhile_nothing_is_lost_torn_or_claimed_that_is_not_so() {
                         return;
                     }
                     let name = Name(first.wrapping_add(round));
-                    let seen = round::Round::new(&server, sockets, &relay, Random::new(name.0), round).run();
+                    let seen =
+                        round::Round::new(&server, sockets, &relay, Random::new(name.0), round, is_powerless).run();
                     let mut figures = figures.lock().unwrap();
                     seen.into_iter().for_each(|(what, count)| *figures.entry(what).or_default() += count);
                 }

@@ -10,7 +10,7 @@ use std::{
     process::Command,
 };
 
-use ferry_e2e::{Random, Server, eventually, ferry};
+use ferry_e2e::{Random, Server, eventually, ferry, powerless};
 use rustix::process::Signal;
 
 use crate::{
@@ -18,7 +18,7 @@ use crate::{
     claims::{Op, Perms, Run, Verb},
     edits::{Editor, clear, pick},
     relay::{Act, Disturbance, Relay},
-    snapshot::{Node, Tree, shown, snapshot},
+    snapshot::{Tree, shown, snapshot},
 };
 
 /// Edits, each with a run behind it.
@@ -37,6 +37,8 @@ pub(crate) struct Round<'a> {
     place: tempfile::TempDir,
     links: bool,
     kinds: bool,
+    /// Permissions hold for the programs, also if this is root.
+    powerless: bool,
     runs: u64,
     figures: Figures,
 }
@@ -54,6 +56,7 @@ impl<'a> Round<'a> {
         relay: &'a Relay,
         mut random: Random,
         number: u64,
+        powerless: bool,
     ) -> Round<'a> {
         let name = format!("r{number}");
         let remote = server.path(&name);
@@ -74,6 +77,7 @@ impl<'a> Round<'a> {
             place,
             links,
             kinds,
+            powerless,
             runs: 0,
             figures: Figures::new(),
         }
@@ -136,13 +140,15 @@ impl<'a> Round<'a> {
         let down = op.is_down();
         let (source, source_after) = if down { (&before.1, &after.1) } else { (&before.0, &after.0) };
         let (target, target_after) = if down { (&before.0, &after.0) } else { (&before.1, &after.1) };
-        let new_mode = fs::metadata(self.place.path().join("outside/file")).unwrap().mode() & 0o7777;
+        let usual = |name: &str| fs::metadata(self.place.path().join(name)).unwrap().mode() & 0o7777;
+        let (new_mode, new_directory) = (usual("outside/file"), usual("outside"));
         let run = Run {
             op,
             source,
             before: target,
             after: target_after,
             new_mode,
+            new_directory,
             swapped: swapped.as_deref(),
             kept: kept.as_ref(),
         };
@@ -183,6 +189,10 @@ impl<'a> Round<'a> {
         }
     }
 
+    fn command(&self) -> Command {
+        if self.powerless { powerless(ferry()) } else { Command::new(ferry()) }
+    }
+
     fn ferry(&mut self, op: Op, backup: &Path) -> (Option<i32>, String) {
         let name = &self.name;
         let kept = if op.backup { format!(" --backup-dir {}", backup.display()) } else { String::new() };
@@ -197,7 +207,8 @@ impl<'a> Round<'a> {
         let parallel = if self.random.below(2) == 0 { "1" } else { "4" };
         let script = format!("OPEN {}; {op}{kept} {names}", self.relay.port());
         let at = |name: &str| self.place.path().join(name);
-        let mut child = Command::new(ferry())
+        let mut child = self
+            .command()
             .arg("--dir")
             .arg(at("client"))
             .args(["--parallel", parallel, "-c", &script])
@@ -235,7 +246,7 @@ impl<'a> Round<'a> {
                     (self.remote.join("t"), &before.1)
                 };
                 let directories: Vec<&PathBuf> =
-                    tree.iter().filter(|(_, node)| **node == Node::Directory).map(|(path, _)| path).collect();
+                    tree.iter().filter(|(_, node)| node.is_directory()).map(|(path, _)| path).collect();
                 if directories.is_empty() {
                     Act::Cut { reset: false }
                 } else {

@@ -10,7 +10,8 @@ use std::{
 /// One thing in a directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Node {
-    Directory,
+    /// With its permissions.
+    Directory(u32),
     File(Content),
     Link(PathBuf),
 }
@@ -35,6 +36,12 @@ impl Content {
     }
 }
 
+impl Node {
+    pub(crate) fn is_directory(&self) -> bool {
+        matches!(self, Node::Directory(_))
+    }
+}
+
 /// Everything beneath a directory but for what belongs to ferry itself; no link is followed.
 pub(crate) type Tree = BTreeMap<PathBuf, Node>;
 
@@ -51,7 +58,7 @@ pub(crate) fn snapshot(root: &Path) -> Tree {
             let meta = path.symlink_metadata().unwrap();
             let node = if meta.is_dir() {
                 waiting.push(path.clone());
-                Node::Directory
+                Node::Directory(meta.mode() & 0o7777)
             } else if meta.is_file() {
                 Node::File(Content {
                     bytes: meta.len(),

@@ -58,12 +58,12 @@ fn an_upload_has_the_permissions_of_its_owner_where_the_client_tells_them_and_no
     raw.put("small", b"new");
     assert_eq!(mode(&server, "small"), 0o710);
     // What runs a file as somebody else can't be said.
-    for asked in ["4755", "1777", "07777", "rwx", "", "8", "755 mode=644"] {
+    for asked in ["4755", "1777", "07777", "rwx", "", "8", "755 mode=644", "755/", "755/1777"] {
         raw.ask(&format!("WITH mode={asked}\nSTAT small")).expect_failure("unsupported");
         raw.send(format!("WITH mode={asked}\nPUT 1 - small\nDATA 1\nxEND -\n"));
         raw.answer("PUT").expect_failure("unsupported");
     }
-    for request in ["GET small", "STAT small", "MKDIR d", "DELETE small"] {
+    for request in ["GET small", "STAT small", "DELETE small", "RENAME small//b"] {
         raw.ask(&format!("WITH mode=0755\n{request}")).expect_failure("unsupported");
     }
     assert_eq!(server.read("small"), b"new");
@@ -79,6 +79,84 @@ fn all_nine_are_kept_where_the_server_was_told_to() {
         assert_eq!(raw.answer("PUT").word(0), "SAVED");
         assert_eq!(mode(&server, "f"), asked);
     }
+}
+
+#[test]
+fn a_directory_has_the_permissions_that_are_asked_for_and_its_owner_can_always_look_into_it() {
+    let server = keeping("all");
+    let mut raw = Raw::connect(server.address());
+    assert!(raw.line().contains(" modes"));
+    raw.ask("MKDIR usual");
+    let usual = mode(&server, "usual") & 0o77;
+    for (asked, expected) in [
+        ("750", 0o750),
+        ("0555", 0o555),
+        ("000", 0o500),
+        ("277", 0o777),
+        ("700/700", 0o700 | usual),
+        ("500/700", 0o500 | usual),
+    ] {
+        let name = asked.replace('/', "-");
+        assert_eq!(raw.ask(&format!("WITH mode={asked}\nMKDIR {name}")).line, "DONE");
+        assert_eq!(mode(&server, &name), expected, "{asked}");
+        raw.ask(&format!("WITH mode={asked}\nMKDIR {name}")).expect_failure("exists");
+    }
+    // A directory that hands its group on still does, and what was told to be sticky still is.
+    fs::create_dir(server.path("set")).unwrap();
+    set_mode(&server, "set", 0o3775);
+    raw.put("set/a", b"hello");
+    for (asked, expected) in
+        [("750", 0o3750), ("500", 0o3500), ("070", 0o3570), ("007/007", 0o3577), ("022/020", 0o3577)]
+    {
+        assert_eq!(raw.ask(&format!("WITH mode={asked}\nTOUCH 5 set")).line, "DONE");
+        assert_eq!((mode(&server, "set"), mtime(&server, "set")), (expected, (5, 0)), "{asked}");
+    }
+    assert_eq!(mode(&server, "set/a") & 0o600, 0o600, "nothing beneath it has changed");
+    // Of a file, too, a part of them can be said.
+    set_mode(&server, "set/a", 0o604);
+    for (asked, expected) in [("740/700", 0o704), ("000/700", 0o404), ("040/070", 0o444)] {
+        assert_eq!(raw.ask(&format!("WITH mode={asked}\nTOUCH 5 set/a")).line, "DONE");
+        assert_eq!(mode(&server, "set/a"), expected, "{asked}");
+        raw.send(format!("WITH mode={asked}\nPUT 1 - set/a\nDATA 1\nxEND -\n"));
+        assert_eq!(raw.answer("PUT").word(0), "SAVED");
+        assert_eq!(mode(&server, "set/a"), expected, "{asked}");
+    }
+    // Of the owner's alone nothing else is taken, whatever is said.
+    let owners = keeping("owner");
+    let mut raw = Raw::greeted(owners.address());
+    raw.ask("MKDIR usual");
+    let usual = mode(&owners, "usual") & 0o77;
+    for asked in ["000", "577", "500/777"] {
+        raw.ask(&format!("WITH mode={asked}\nMKDIR d"));
+        assert_eq!(mode(&owners, "d"), 0o500 | usual, "{asked}");
+        raw.ask("DELETE d");
+    }
+    let plain = Server::start();
+    let mut raw = Raw::greeted(plain.address());
+    raw.ask("WITH mode=755\nMKDIR d").expect_failure("unsupported");
+    raw.ask("STAT d").expect_failure("not-found");
+}
+
+#[test]
+fn permissions_of_directories_are_told_to_those_who_know_of_them() {
+    let server = Options::new().arg("--read-only").start();
+    fs::create_dir(server.path("d")).unwrap();
+    server.write("a", b"hello");
+    set_mode(&server, "d", 0o2751);
+    set_mode(&server, "a", 0o640);
+    let mut raw = Raw::connect(server.address());
+    assert!(raw.line().contains(" modes"));
+    assert!(raw.ask("WITH tell=modes\nSTAT d").line.ends_with(" mode=751"));
+    assert_eq!(raw.ask("WITH tell=mode\nSTAT d").line.split(' ').count(), 2);
+    assert!(raw.ask("WITH tell=mode tell=modes\nSTAT a").line.ends_with(" mode=640"));
+    raw.send("WITH tell=modes\n");
+    let listed = String::from_utf8(raw.ask("LIST").verified()).unwrap();
+    let mut lines: Vec<Vec<&str>> = listed.lines().map(|line| line.split(' ').collect()).collect();
+    lines.sort_unstable();
+    let (directory, file) = (&lines[0], &lines[1]);
+    assert_eq!((directory[0], directory[1], &directory[3..]), ("D", "-", &["-", "751", "d"][..]), "{listed}");
+    assert_eq!((file[0], &file[4..]), ("F", &["640", "a"][..]), "{listed}");
+    raw.ask("WITH tell=modes\nSUM a").expect_failure("unsupported");
 }
 
 #[test]
@@ -158,7 +236,6 @@ fn the_time_of_a_file_or_directory_is_set_and_the_permissions_of_a_file() {
         ("TOUCH 1 ", "bad-name"),
         ("TOUCH 1", "bad-request"),
         ("TOUCH x d", "bad-request"),
-        ("WITH mode=755\nTOUCH 1 d", "not-a-file"),
     ] {
         raw.ask(request).expect_failure(code);
     }

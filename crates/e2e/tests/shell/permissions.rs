@@ -1,4 +1,4 @@
-//! `--perms` of GET, PUT and SYNC, and the times of directories.
+//! `--perms` of GET, PUT and SYNC, of files and directories, and the times of directories.
 
 use std::{
     fs::{self, Permissions},
@@ -168,4 +168,132 @@ fn directories_of_the_server_get_the_times_that_they_have_here() {
     for (name, seconds) in all {
         assert_eq!(time(place.local(name)), (seconds as i64, 500_000_000), "down: {name}");
     }
+}
+
+/// Directories with their permissions, each after what is in it.
+const CLOSED: [(&str, u32); 4] = [("t/d/e", 0o500), ("t/d", 0o555), ("t/private", 0o700), ("t", 0o2755)];
+
+/// Makes these directories with a file in each.
+fn make_closed(at: impl Fn(&str) -> std::path::PathBuf) {
+    for (name, _) in CLOSED {
+        fs::create_dir_all(at(name)).unwrap();
+        fs::write(at(name).join("f"), name).unwrap();
+    }
+    CLOSED.iter().for_each(|(name, mode)| set_mode(at(name), *mode));
+}
+
+/// Checks these directories, which have no more than nine bits at the other end, and their times.
+fn check_closed(from: impl Fn(&str) -> std::path::PathBuf, to: impl Fn(&str) -> std::path::PathBuf, what: &str) {
+    for (name, expected) in CLOSED {
+        assert_eq!(mode(to(name)), expected & 0o777, "{what}: {name}");
+        assert_eq!(fs::read(to(name).join("f")).unwrap(), name.as_bytes(), "{what}: {name}");
+        assert_eq!(time(from(name)), time(to(name)), "{what}: {name}");
+    }
+}
+
+/// Lets everybody remove these directories again.
+fn open_all(at: impl Fn(&str) -> std::path::PathBuf) {
+    CLOSED.iter().rev().for_each(|(name, _)| {
+        let _ = fs::set_permissions(at(name), Permissions::from_mode(0o700));
+    });
+}
+
+#[test]
+fn directories_that_nobody_may_write_into_arrive_as_they_are_and_are_brought_up_to_date() {
+    let Some(place) = Place::powerless(Options::new().arg("--keep-modes").arg("all")) else { return };
+    let (here, there) = (|name: &str| place.local(name), |name: &str| place.server.path(name));
+    make_closed(here);
+    place.run("PUT -r --perms=all t").fine();
+    check_closed(here, there, "PUT -r");
+    // Again, over what nobody may write into; and with something new, replaced and gone.
+    place.run("PUT -r --perms=all t").fine();
+    check_closed(here, there, "PUT -r again");
+    let edit = |at: &dyn Fn(&str) -> std::path::PathBuf, name: &str| {
+        set_mode(at(name), 0o755);
+        fs::write(at(name).join("new"), "new").unwrap();
+        fs::remove_file(at(name).join("new")).unwrap();
+        fs::write(at(name).join("f"), name).unwrap();
+        set_time(at(name).join("f"), 5);
+    };
+    for (name, mode) in CLOSED {
+        edit(&here, name);
+        set_mode(here(name), mode);
+        set_mode(there(name), 0o755);
+        fs::create_dir(there(name).join("old")).unwrap();
+        fs::write(there(name).join("old/x"), "x").unwrap();
+        set_mode(there(name).join("old"), 0o500);
+        set_mode(there(name), mode & 0o777);
+    }
+    place.run("SYNC --perms=all --delete --max-delete 8 t t").fine();
+    check_closed(here, there, "SYNC");
+    assert!(CLOSED.iter().all(|(name, _)| !there(name).join("old").exists()));
+    // Without being asked, it says what is in the way.
+    set_time(here("t/d/f"), 6);
+    let ran = place.run("SYNC t t");
+    assert!(ran.complaints.contains("the server has no permission"), "{}", ran.complaints);
+    ran.failed(4, "not done: t/d/f");
+    // Permissions alone.
+    set_mode(there("t/d"), 0o755);
+    place.run("SYNC t t").fine();
+    set_mode(here("t/private"), 0o711);
+    let said = place.run("SYNC -n --perms=all t t").fine();
+    assert!(said.contains("would chmod t/d\n") && said.contains("would chmod t/private\n"), "{said}");
+    let said = place.run("SYNC --perms=all t t").fine();
+    assert_eq!(said, "synced: 0 moved, 4 alike already, 2 given other permissions\n");
+    assert_eq!((mode(there("t/d")), mode(there("t/private"))), (0o555, 0o711));
+    assert_eq!(place.run("SYNC --perms=all t t").fine(), "synced: 0 moved, 4 alike already\n");
+    open_all(here);
+    open_all(there);
+}
+
+#[test]
+fn a_download_of_directories_has_their_permissions_whatever_is_there() {
+    let Some(place) = Place::powerless(Options::new()) else { return };
+    let (here, there) = (|name: &str| place.local(name), |name: &str| place.server.path(name));
+    make_closed(there);
+    for (parallel, command) in
+        [("1", "GET -r --perms=all t"), ("4", "GET -r --perms=all t"), ("1", "SYNC -d --perms=all t t")]
+    {
+        place.run_with(&["--parallel", parallel], command, b"").fine();
+        check_closed(there, here, command);
+        // Once more, over what nobody may write into.
+        set_mode(here("t/d/e"), 0o700);
+        fs::remove_file(here("t/d/e/f")).unwrap();
+        fs::create_dir(here("t/d/e/old")).unwrap();
+        set_mode(here("t/d/e"), 0o500);
+        place.run_with(&["--parallel", parallel], &format!("{command}; SYNC -d --delete --perms=all t t"), b"").fine();
+        check_closed(there, here, command);
+        assert!(!here("t/d/e/old").exists());
+        open_all(here);
+        fs::remove_dir_all(here("t")).unwrap();
+    }
+    // Of the owner alone; those of group and others are as usual, and a set-group-ID bit that is there stays.
+    fs::create_dir(here("t")).unwrap();
+    set_mode(here("t"), 0o2711);
+    place.run("GET -r --perms t").fine();
+    assert_eq!((mode(here("t")), mode(here("t/d")), mode(here("t/d/e"))), (0o2711, 0o2555, 0o2555));
+    open_all(here);
+    open_all(there);
+}
+
+#[test]
+fn the_permissions_of_the_owner_alone_leave_those_of_the_others_as_they_are_there() {
+    let place = Place::with(Options::new().arg("--keep-modes").arg("all"));
+    place.write("t/d/f", b"hello");
+    place.write("t/large", &vec![7; 9_000_000]);
+    place.run("MKDIR usual; PUT -r t -> usual").fine();
+    for name in ["d", "d/f", "large"] {
+        set_mode(place.local("t").join(name), 0o500);
+    }
+    place.run("PUT -r --perms t").fine();
+    for name in ["d", "d/f", "large"] {
+        let usual = mode(place.server.path("usual/t").join(name));
+        assert_eq!(mode(place.server.path("t").join(name)), usual & 0o77 | 0o500, "{name}");
+    }
+    set_mode(place.local("t/d"), 0o700);
+    set_mode(place.local("t/d/f"), 0o600);
+    place.run("SYNC --perms t t").fine();
+    let usual = |name: &str| mode(place.server.path("usual/t").join(name)) & 0o77;
+    assert_eq!(mode(place.server.path("t/d")), usual("d") | 0o700);
+    assert_eq!(mode(place.server.path("t/d/f")), usual("d/f") | 0o600);
 }

@@ -9,7 +9,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use ferry_e2e::{Options, Server, ferry};
+use ferry_e2e::{Options, Server, ferry, powerless};
 
 /// The result of commands.
 #[derive(Debug)]
@@ -40,6 +40,8 @@ impl Ran {
 
 pub(crate) struct Place {
     pub(crate) server: Server,
+    /// Permissions hold for the client, too: see [`Options::powerless`].
+    is_powerless: bool,
     directory: tempfile::TempDir,
 }
 
@@ -51,7 +53,12 @@ impl Place {
     pub(crate) fn with(options: Options) -> Place {
         let directory = tempfile::tempdir().unwrap();
         fs::create_dir(directory.path().join("client")).unwrap();
-        Place { server: options.start(), directory }
+        Place { server: options.start(), is_powerless: false, directory }
+    }
+
+    /// A place where permissions hold for both programs, also if this is root; [`None`] where that can't be had.
+    pub(crate) fn powerless(options: Options) -> Option<Place> {
+        Some(Place { is_powerless: true, ..Place::with(options.powerless()?) })
     }
 
     /// Where `name` is in the client directory.
@@ -78,7 +85,7 @@ impl Place {
 
     /// The program, in a directory and with a home of its own.
     pub(crate) fn ferry(&self) -> Command {
-        let mut command = Command::new(ferry());
+        let mut command = if self.is_powerless { powerless(ferry()) } else { Command::new(ferry()) };
         command
             .current_dir(self.directory.path())
             .env("HOME", self.home())

@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     fs,
     io::{BufRead as _, BufReader, Write as _},
-    os::unix::ffi::OsStrExt as _,
+    os::unix::{ffi::OsStrExt as _, fs::PermissionsExt as _},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
@@ -79,7 +79,11 @@ fn becomes_same(here: &Path, there: &Path) {
 }
 
 fn fixture() -> (Server, String, tempfile::TempDir) {
-    let server = Server::start();
+    fixture_of(Options::new())
+}
+
+fn fixture_of(options: Options) -> (Server, String, tempfile::TempDir) {
+    let server = options.start();
     let target = format!("{}:copy", server.address().port());
     let directory = tempfile::tempdir().unwrap();
     fs::create_dir(directory.path().join("here")).unwrap();
@@ -109,6 +113,24 @@ fn whatever_changes_is_sent() {
     has("moved/deep/x", "x");
     assert!(there.join("new/deep/x").exists() && there.join("only there").exists());
     assert_eq!(watching.kill(Signal::INT), 130);
+}
+
+#[test]
+fn permissions_of_files_and_directories_follow_where_that_was_asked_for() {
+    let (server, target, directory) = fixture_of(Options::new().arg("--keep-modes").arg("all"));
+    let (here, there) = (directory.path().join("here"), server.path("copy"));
+    fs::create_dir(here.join("d")).unwrap();
+    fs::write(here.join("d/x"), "x").unwrap();
+    let mut watching = Watching::start(directory.path(), &["--perms=all", "here", &target]);
+    for (name, mode) in [("d/x", 0o600), ("d", 0o711), ("d/x", 0o640), ("d", 0o555)] {
+        eventually("it is there", || there.join("d/x").exists().then_some(()));
+        fs::set_permissions(here.join(name), fs::Permissions::from_mode(mode)).unwrap();
+        let of = || fs::metadata(there.join(name)).unwrap().permissions().mode() & 0o7777;
+        eventually(name, || (of() == mode).then_some(()));
+    }
+    assert_eq!(watching.kill(Signal::INT), 130);
+    fs::set_permissions(here.join("d"), fs::Permissions::from_mode(0o755)).unwrap();
+    fs::set_permissions(there.join("d"), fs::Permissions::from_mode(0o755)).unwrap();
 }
 
 #[test]

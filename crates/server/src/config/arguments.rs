@@ -151,10 +151,10 @@ pub struct Arguments {
     #[arg(long)]
     pub(super) read_only: bool,
 
-    /// Permissions of an uploaded file that are kept, where the client tells them (ferry put --perms)
+    /// Permissions of uploaded files and new directories that are kept, where the client tells them (ferry put --perms)
     ///
     /// All others are those of a new file in its directory, or of the file that it replaces. Set-user-ID, set-group-ID
-    /// and sticky bits are never kept, and the owner may always read the file.
+    /// and sticky bits are never kept. The owner may always read a file, and look into a directory.
     #[arg(long, value_name = "WHOSE", value_enum, default_value_t = KeptModes::None)]
     pub(super) keep_modes: KeptModes,
 

@@ -54,7 +54,7 @@ impl Transfer {
     /// Returns a change that begins.
     pub(super) fn change(change: &Change, now: Instant) -> Transfer {
         match change {
-            Change::Mkdir(name) => Transfer::without_bytes("MKDIR", name, now),
+            Change::Mkdir(name) | Change::MkdirWith(name, _) => Transfer::without_bytes("MKDIR", name, now),
             Change::Delete(name) | Change::DeleteVersion(name, _) => Transfer::without_bytes("DELETE", name, now),
             Change::Touch(Touch { name, .. }) => Transfer::without_bytes("TOUCH", name, now),
             Change::Rename(from, to) => Transfer::without_bytes("RENAME", two(from.as_str(), to.as_str()), now),

@@ -53,6 +53,7 @@ impl<'a> Scope<'a> {
             NameOperation::Change(
                 _,
                 Change::Mkdir(name)
+                | Change::MkdirWith(name, _)
                 | Change::Delete(name)
                 | Change::DeleteVersion(name, _)
                 | Change::Touch(Touch { name, .. }),

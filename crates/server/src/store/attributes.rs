@@ -8,11 +8,12 @@
 use std::os::fd::OwnedFd;
 
 use rustix::{
-    fs::{Mode, OFlags, Stat},
+    fs::{FileType, Mode, OFlags, Stat},
     io::Errno,
 };
 
 use super::{
+    meta,
     operation::Permissions,
     syscalls::{Inheritance, Syscalls},
 };
@@ -114,14 +115,18 @@ impl Attributes {
         self.give_asked(syscalls, file).map_err(Ungiven::System)
     }
 
-    /// Gives those that were asked for, as far as that is permitted: after the access control list, which has bits of the
-    /// mode in it.
+    /// Gives a file or directory those that were asked for, as far as that is permitted: after the access control list,
+    /// which has bits of the mode in it. A directory keeps what is handed on by set-group-ID, and its sticky bit.
     pub(super) fn give_asked(&self, syscalls: &Syscalls, file: &OwnedFd) -> Result<(), Errno> {
-        if self.asked.is_none() {
-            return Ok(());
-        }
-        let there = syscalls.stat(file)?.st_mode & 0o777;
-        let mode = self.with_asked(there);
+        let Some(asked) = self.asked else { return Ok(()) };
+        let stat = syscalls.stat(file)?;
+        let (there, mode) = match meta::kind(&stat) {
+            FileType::Directory => {
+                let there = stat.st_mode & 0o7777;
+                (there, there & 0o7000 | asked.over_directory(ferry_wire::Mode::of(there)).bits())
+            }
+            _ => (stat.st_mode & 0o777, asked.over(stat.st_mode & 0o777)),
+        };
         if mode != there {
             may(syscalls.set_mode(file, Mode::from_raw_mode(mode)))?;
         }

@@ -14,6 +14,7 @@ use super::{
     error::{ErrorKind, StoreError},
     meta,
     operation::{DirEntry, Listed, Status},
+    read::directory,
 };
 
 /// Bounds of one part of a listing. It ends after some 64 KiB of text, where an entry counts so
@@ -92,11 +93,11 @@ impl Store {
             let status = match self.root.stat_entry(dir, name.as_str()) {
                 Ok(stat) => match meta::kind(&stat) {
                     FileType::RegularFile => Status::File(self.version(&stat, moment)),
-                    FileType::Directory => Status::Directory(meta::mtime(&stat)),
+                    FileType::Directory => directory(&stat),
                     _ => continue,
                 },
                 // Something else is mounted there: of a file as well, nothing but the name can be told.
-                Err(Errno::XDEV) => Status::Directory(None),
+                Err(Errno::XDEV) => Status::Directory { mtime: None, mode: None },
                 Err(Errno::NOENT) => continue,
                 Err(error) => return Err(StoreError::system(name.as_str(), error)),
             };

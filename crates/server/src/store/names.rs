@@ -6,7 +6,7 @@ use std::{
     os::fd::OwnedFd,
 };
 
-use ferry_wire::{Crc32, Name, Tag};
+use ferry_wire::{Crc32, Mode, Name, Tag};
 use rustix::{
     fs::{FileType, OFlags, Stat},
     io::Errno,
@@ -20,7 +20,7 @@ use super::{
     journal::{JournalEntry, KeptState},
     meta,
     moves::Ends,
-    operation::{Change, NameCompletion, NameOperation, Onto, Published, Touch},
+    operation::{Change, NameCompletion, NameOperation, Onto, Permissions, Published, Touch},
     quota::Resting,
     read::not_a_file,
     remember::Guarded,
@@ -101,7 +101,8 @@ impl<'a> Batch<'a> {
 
     fn change(&mut self, change: &Change, touched: &mut Vec<usize>) -> Result<(), StoreError> {
         match change {
-            Change::Mkdir(name) => self.mkdir(name, touched),
+            Change::Mkdir(name) => self.mkdir(name, None, touched),
+            Change::MkdirWith(name, permissions) => self.mkdir(name, Some(*permissions), touched),
             Change::Delete(name) => self.delete(name, None, touched),
             Change::DeleteVersion(name, tag) => self.delete(name, Some(tag), touched),
             Change::Rename(from, to) => self.rename(from, to, touched),
@@ -116,8 +117,7 @@ impl<'a> Batch<'a> {
         let failed = |error| StoreError::system(name.as_str(), error);
         let flags = match meta::kind(&stat) {
             FileType::RegularFile => OFlags::NONBLOCK | OFlags::NOCTTY,
-            FileType::Directory if permissions.is_none() => OFlags::DIRECTORY,
-            FileType::Directory => return Err(not_a_file(name.as_str(), FileType::Directory)),
+            FileType::Directory => OFlags::DIRECTORY,
             _ => return Err(StoreError::at(name.as_str(), ErrorKind::SpecialEntry)),
         };
         if self.store.is_moving(&stat).map_err(failed)? {
@@ -142,10 +142,17 @@ impl<'a> Batch<'a> {
         Ok(())
     }
 
-    fn mkdir(&mut self, name: &Name, touched: &mut Vec<usize>) -> Result<(), StoreError> {
+    fn mkdir(
+        &mut self,
+        name: &Name,
+        permissions: Option<Permissions>,
+        touched: &mut Vec<usize>,
+    ) -> Result<(), StoreError> {
         let parent = self.parent(name)?;
         self.is_wanted(name)?;
-        if let Err(error) = self.store.syscalls.mkdir(&self.dirs[parent], name.last(), 0o777) {
+        // From the first moment on it lets nobody in who is not to be.
+        let mode = permissions.map_or(Mode::ALL, |permissions| permissions.over_directory(Mode::ALL));
+        if let Err(error) = self.store.syscalls.mkdir(&self.dirs[parent], name.last(), mode.bits()) {
             self.forget_removed(error);
             if error == Errno::EXIST && !self.store.capabilities.noreplace {
                 // It may be kept for what is about to be renamed to it.
@@ -154,12 +161,15 @@ impl<'a> Batch<'a> {
             return Err(StoreError::system(name.as_str(), error));
         }
         touched.push(parent);
-        if self.store.durability == Durability::None {
+        if self.store.durability == Durability::None && permissions.is_none() {
             return Ok(());
         }
         // Without a journal, what is synced of the parent is its name alone.
-        match self.store.syscalls.open_entry(&self.dirs[parent], name.last(), OFlags::RDONLY | OFlags::DIRECTORY) {
+        let syscalls = &self.store.syscalls;
+        match syscalls.open_entry(&self.dirs[parent], name.last(), OFlags::RDONLY | OFlags::DIRECTORY) {
             Ok(dir) => {
+                let asked = Attributes::default().asking(permissions);
+                asked.give_asked(syscalls, &dir).map_err(StoreError::not_durable)?;
                 self.sync_later(dir);
                 Ok(())
             }

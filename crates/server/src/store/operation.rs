@@ -274,6 +274,8 @@ pub enum NameCompletion {
 pub enum Change {
     /// Makes a directory.
     Mkdir(Name),
+    /// Makes a directory with permissions that a client asked for.
+    MkdirWith(Name, Permissions),
     /// Deletes a file or an empty directory.
     Delete(Name),
     /// Deletes a file of this version: otherwise it fails with
@@ -281,7 +283,7 @@ pub enum Change {
     DeleteVersion(Name, Tag),
     /// Renames, never over something that is there.
     Rename(Name, Name),
-    /// Sets the time of a file or directory, and the permissions of a file.
+    /// Sets the time and the permissions of a file or directory.
     Touch(Touch),
 }
 
@@ -292,12 +294,12 @@ pub struct Touch {
     pub name: Name,
     /// The time of its last change; [`None`] for that of now.
     pub mtime: Option<Time>,
-    /// The permissions that it is to have; [`None`] leaves them as they are. Only a file is given any.
+    /// The permissions that it is to have; [`None`] leaves them as they are.
     pub permissions: Option<Permissions>,
 }
 
-/// Permissions that a client asked for, as far as the server keeps such. The owner of a file may always read it: the server
-/// itself has to.
+/// Permissions that a client asked for, as far as the server keeps such. The owner of a file may always read it, and the owner
+/// of a directory look into it and reach what is in it: the server itself has to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Permissions {
     mode: Mode,
@@ -314,6 +316,12 @@ impl Permissions {
     /// Returns the bits of a file that would have `usual` without them.
     pub(super) fn over(self, usual: u32) -> u32 {
         Mode::of(usual).taking(self.mode, self.kept).bits()
+    }
+
+    /// Returns those of a directory that would have `usual` without them.
+    #[must_use]
+    pub fn over_directory(self, usual: Mode) -> Mode {
+        usual.taking_of_directory(self.mode, self.kept)
     }
 }
 
@@ -442,8 +450,13 @@ pub struct FileVersion {
 pub enum Status {
     /// A regular file.
     File(FileVersion),
-    /// A directory, and the time of its last change.
-    Directory(Option<Time>),
+    /// A directory.
+    Directory {
+        /// The time of its last change, where known.
+        mtime: Option<Time>,
+        /// The permissions; [`None`] where something else is mounted.
+        mode: Option<Mode>,
+    },
 }
 
 /// An entry of a directory.

@@ -455,7 +455,7 @@ impl Store {
         let stat = self.root.stat(name, wait.is_never()).map_err(|error| wait.stop(name.as_str(), error))?;
         match meta::kind(&stat) {
             FileType::RegularFile => Ok(Status::File(self.version(&stat, moment))),
-            FileType::Directory => Ok(Status::Directory(meta::mtime(&stat))),
+            FileType::Directory => Ok(directory(&stat)),
             kind => Err(not_a_file(name.as_str(), kind).into()),
         }
     }
@@ -480,6 +480,11 @@ pub(super) fn version_of(stat: &Stat, tag: Tag) -> FileVersion {
 
 pub(super) fn changed(name: &str) -> StoreError {
     StoreError::at(name, ErrorKind::Changed)
+}
+
+/// Returns the status of a directory.
+pub(super) fn directory(stat: &Stat) -> Status {
+    Status::Directory { mtime: meta::mtime(stat), mode: Some(Mode::of(stat.st_mode)) }
 }
 
 pub(super) fn not_a_file(name: &str, kind: FileType) -> StoreError {

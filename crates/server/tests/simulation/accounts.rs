@@ -249,13 +249,13 @@ impl Accounts {
         let count = dice.between(1, 4);
         let mut tree = Tree::default();
         for home in 0..count {
-            tree.insert(&format!("h{home}"), Node::Dir);
+            tree.insert(&format!("h{home}"), Node::directory());
             for name in NAMES {
                 let name = format!("h{home}/{name}");
-                let has_parent = matches!(tree.find(name.rsplit_once('/').unwrap().0), Ok(Node::Dir));
+                let has_parent = matches!(tree.find(name.rsplit_once('/').unwrap().0), Ok(Node::Dir(_)));
                 match dice.below(3) {
                     _ if !has_parent => {}
-                    0 => tree.insert(&name, Node::Dir),
+                    0 => tree.insert(&name, Node::directory()),
                     1 => tree.insert(&name, Node::File { data: Arc::new(content_of(&name)), mtime: some_time() }),
                     _ => {}
                 }
@@ -478,7 +478,7 @@ impl Guest {
                 if !leads(name) && may("read", name).is_err() {
                     may("list", name)?;
                 }
-                Ok(if self.tree.find(name)? == &Node::Dir { Due::Dir } else { Due::File })
+                Ok(if matches!(self.tree.find(name)?, Node::Dir(_)) { Due::Dir } else { Due::File })
             }
             Asked::Space => {
                 let has_any = table.entries(self.who).iter().any(|(_, word)| *word != "none");
@@ -497,7 +497,9 @@ impl Guest {
             Asked::Change(change) => {
                 let mut tree = self.tree.clone();
                 match change {
-                    Change::Mkdir(name) => may("add", name.as_str()).and_then(|()| tree.mkdir(name.as_str()))?,
+                    Change::Mkdir(name) | Change::MkdirWith(name, _) => {
+                        may("add", name.as_str()).and_then(|()| tree.mkdir(name.as_str()))?
+                    }
                     Change::Delete(name) | Change::DeleteVersion(name, _) => {
                         may("change", name.as_str())?;
                         if table.beneath(self.who, name.as_str()).any(|word| word == "none") {
@@ -570,7 +572,9 @@ impl Guest {
                     self.to_server.clear();
                 }
             }
-            (Asked::Change(Change::Mkdir(name)), Due::Done) => self.tree.mkdir(name.as_str()).unwrap(),
+            (Asked::Change(Change::Mkdir(name) | Change::MkdirWith(name, _)), Due::Done) => {
+                self.tree.mkdir(name.as_str()).unwrap()
+            }
             (Asked::Change(Change::Delete(name) | Change::DeleteVersion(name, _)), Due::Done) => {
                 self.tree.delete(name.as_str()).unwrap();
             }

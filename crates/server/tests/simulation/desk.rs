@@ -56,8 +56,8 @@ fn small_tree() -> Tree {
     file("f", b"Hello, ferry!\n".to_vec());
     file("d/inside", b"x".to_vec());
     file("large", Dice::new(7).bytes(70_000));
-    tree.insert("d", Node::Dir);
-    tree.insert("empty", Node::Dir);
+    tree.insert("d", Node::directory());
+    tree.insert("empty", Node::directory());
     tree
 }
 

@@ -4,7 +4,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use ferry_server::store::Change;
-use ferry_wire::{Code, Crc32, Entry, EntryKind, Failure, FileMeta, Id, Name, Reply, Sha256, Tag, Time};
+use ferry_wire::{Code, Crc32, DirMeta, Entry, EntryKind, Failure, FileMeta, Id, Name, Reply, Sha256, Tag, Time};
 
 use crate::{
     reader::{Answer, Body},
@@ -27,11 +27,13 @@ pub(crate) enum Asked {
     /// A SUM with the SHA-256.
     Hash(String),
     Stat(String),
-    /// A STAT that tells permissions.
+    /// A STAT that tells permissions, those of directories too.
     StatMode(String),
     Health,
     Space,
     List(Option<String>),
+    /// A LIST that tells permissions.
+    ListModes(String),
     Change(Change),
     Put(Put),
     Resume(Resume),
@@ -197,22 +199,33 @@ impl Oracle {
                 assert!(matches!(first, Reply::File(_) | Reply::Dir(_)), "{asked:?}: {first:?}");
                 if !self.blind {
                     let expected = match self.tree.find(name) {
-                        Ok(Node::Dir) => Reply::Dir(Some(some_time())),
+                        Ok(Node::Dir(_)) => Reply::Dir(DirMeta { mtime: Some(some_time()), mode: None }),
                         _ => Reply::File(self.tree.file(name).unwrap_or_else(|code| panic!("{name} is {code}")).1),
                     };
                     assert_eq!(*first, expected, "{asked:?}");
                 }
             }
             Asked::StatMode(name) => {
-                let is_told = matches!(first, Reply::Dir(_) | Reply::File(FileMeta { mode: Some(_), .. }));
+                let is_told = matches!(
+                    first,
+                    Reply::Dir(DirMeta { mode: Some(_), .. }) | Reply::File(FileMeta { mode: Some(_), .. })
+                );
                 assert!(is_told, "{asked:?}: {first:?}");
-                if let (false, Ok((data, meta)), Reply::File(told)) = (self.blind, self.tree.file(name), first) {
-                    assert_eq!(*told, FileMeta { mode: Some(mode_of(&data)), ..meta }, "{asked:?}");
+                if !self.blind {
+                    let expected = match self.tree.find(name) {
+                        Ok(Node::Dir(mode)) => Reply::Dir(DirMeta { mtime: Some(some_time()), mode: Some(*mode) }),
+                        _ => {
+                            let (data, meta) = self.tree.file(name).unwrap_or_else(|code| panic!("{name} is {code}"));
+                            Reply::File(FileMeta { mode: Some(mode_of(&data)), ..meta })
+                        }
+                    };
+                    assert_eq!(*first, expected, "{asked:?}");
                 }
             }
             Asked::Health => assert_eq!(*first, Reply::Done),
             Asked::Space => assert_eq!(*first, Reply::from(ROOM)),
-            Asked::List(name) => self.check_list(name.as_deref(), answer),
+            Asked::List(name) => self.check_list(name.as_deref(), false, answer),
+            Asked::ListModes(name) => self.check_list(Some(name), true, answer),
             Asked::Change(change) => {
                 assert_eq!(*first, Reply::Done, "{asked:?}");
                 let done = self.apply(change);
@@ -272,7 +285,7 @@ impl Oracle {
         assert!(good, "other bytes than {name} has, before a failure");
     }
 
-    fn check_list(&self, name: Option<&str>, answer: &Answer) {
+    fn check_list(&self, name: Option<&str>, tells: bool, answer: &Answer) {
         assert_eq!(answer.first, Reply::Listing);
         let text = String::from_utf8(answer.body.as_ref().unwrap().bytes.clone()).unwrap();
         let mut lines: Vec<String> = text.split_inclusive('\n').map(str::to_owned).collect();
@@ -285,7 +298,7 @@ impl Oracle {
             lines.sort();
             let name = Name::new(name).unwrap();
             let mut expected =
-                self.tree.list(Some(&name)).unwrap_or_else(|code| panic!("LIST {name} should be {code}"));
+                self.tree.list(Some(&name), tells).unwrap_or_else(|code| panic!("LIST {name} should be {code}"));
             expected.sort();
             assert_eq!(lines, expected, "LIST {name}");
         }
@@ -294,6 +307,7 @@ impl Oracle {
     fn apply(&mut self, change: &Change) -> Result<(), Code> {
         match change {
             Change::Mkdir(name) => self.tree.mkdir(name.as_str()),
+            Change::MkdirWith(name, permissions) => self.tree.mkdir_with(name.as_str(), Some(*permissions)),
             Change::Delete(name) | Change::DeleteVersion(name, _) => self.tree.delete(name.as_str()),
             Change::Rename(from, to) => self.tree.rename(from.as_str(), to.as_str()),
             Change::Touch(touch) => self.tree.touch(touch),
@@ -442,8 +456,13 @@ impl Oracle {
             // The model's disk may take its time.
             Asked::Health => Some(Code::Busy),
             Asked::Space => None,
-            Asked::List(name) => name.as_ref().and_then(|name| self.tree.list(Some(&Name::new(name).unwrap())).err()),
-            Asked::Change(Change::Mkdir(name)) => self.tree.clone().mkdir(name.as_str()).err(),
+            Asked::List(name) => {
+                name.as_ref().and_then(|name| self.tree.entries(Some(&Name::new(name).unwrap())).err())
+            }
+            Asked::ListModes(name) => self.tree.entries(Some(&Name::new(name).unwrap())).err(),
+            Asked::Change(Change::Mkdir(name) | Change::MkdirWith(name, _)) => {
+                self.tree.clone().mkdir(name.as_str()).err()
+            }
             Asked::Change(Change::Delete(name) | Change::DeleteVersion(name, _)) => {
                 self.tree.clone().delete(name.as_str()).err()
             }

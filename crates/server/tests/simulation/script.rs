@@ -153,7 +153,7 @@ impl<'a> Writer<'a> {
             0..12 => self.get(),
             12..20 => self.read(),
             20..23 => self.one_name("STAT", Asked::Stat),
-            23 => self.one_name("WITH tell=mode\nSTAT", Asked::StatMode),
+            23 => self.one_name("WITH tell=modes\nSTAT", Asked::StatMode),
             24 => {
                 let line = self.verb("SPACE");
                 self.ask(line, Asked::Space);
@@ -204,9 +204,10 @@ impl<'a> Writer<'a> {
     }
 
     fn list(&mut self) {
-        match self.dice.below(3) {
+        match self.dice.below(4) {
             0 => self.ask("LIST".into(), Asked::List(None)),
-            1 => self.ask(format!("LIST {}", self.ground.home), Asked::List(Some(self.ground.home.clone()))),
+            1 => self.one_name("WITH tell=modes\nLIST", Asked::ListModes),
+            2 => self.ask(format!("LIST {}", self.ground.home), Asked::List(Some(self.ground.home.clone()))),
             _ => self.one_name("LIST", |name| Asked::List(Some(name))),
         }
     }
@@ -215,6 +216,10 @@ impl<'a> Writer<'a> {
         let (one, two) = (self.name(), self.name());
         let name = |text: &str| Name::new(text).unwrap();
         let (line, change) = match self.dice.below(4) {
+            0 if self.dice.happens(300) => {
+                let permissions = Permissions::new(Mode::of(0o050), Mode::ALL);
+                (format!("WITH mode=050\nMKDIR {one}"), Change::MkdirWith(name(&one), permissions))
+            }
             0 => (format!("MKDIR {one}"), Change::Mkdir(name(&one))),
             1 => (format!("DELETE {one}"), Change::Delete(name(&one))),
             2 => (format!("RENAME {one}//{two}"), Change::Rename(name(&one), name(&two))),

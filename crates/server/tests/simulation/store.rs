@@ -287,6 +287,7 @@ impl Store {
         }
         match &change {
             Change::Mkdir(name) => self.tree.mkdir(name.as_str()),
+            Change::MkdirWith(name, permissions) => self.tree.mkdir_with(name.as_str(), Some(*permissions)),
             Change::Delete(name) => self.tree.delete(name.as_str()),
             Change::DeleteVersion(name, tag) => match self.tree.file(name.as_str()) {
                 Ok((_, meta)) if meta.tag == *tag => self.tree.delete(name.as_str()),

@@ -3,14 +3,21 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use ferry_server::store::{DirEntry, FileVersion, Status, Touch};
-use ferry_wire::{Code, Crc32, Entry, FileMeta, Mode, Name, Tag, Time};
+use ferry_server::store::{DirEntry, FileVersion, Permissions, Status, Touch};
+use ferry_wire::{Code, Crc32, DirMeta, Entry, EntryKind, FileMeta, Mode, Name, Tag, Time};
 
 /// A file or a directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Node {
     File { data: Arc<Vec<u8>>, mtime: Time },
-    Dir,
+    Dir(Mode),
+}
+
+impl Node {
+    /// Returns a directory that nobody gave other permissions.
+    pub(crate) fn directory() -> Node {
+        Node::Dir(Mode::ALL)
+    }
 }
 
 /// All that is there, by name. The root has the empty name and is always there.
@@ -48,7 +55,7 @@ impl Tree {
             match self.0.get(&name[..at]) {
                 None => return Err(Code::NotFound),
                 Some(Node::File { .. }) => return Err(Code::NotADirectory),
-                Some(Node::Dir) => {}
+                Some(Node::Dir(_)) => {}
             }
         }
         Ok(())
@@ -61,16 +68,24 @@ impl Tree {
 
     pub(crate) fn file_version(&self, name: &str) -> Result<(Arc<Vec<u8>>, FileVersion), Code> {
         match self.find(name)? {
-            Node::Dir => Err(Code::NotAFile),
+            Node::Dir(_) => Err(Code::NotAFile),
             Node::File { data, mtime } => Ok((data.clone(), version(data, *mtime))),
         }
     }
 
-    /// Returns the lines of a listing, in the order of names.
-    pub(crate) fn list(&self, name: Option<&Name>) -> Result<Vec<String>, Code> {
-        let line = |entry: DirEntry| {
+    /// Returns the lines of a listing, in the order of names: with permissions where it `tells` them.
+    pub(crate) fn list(&self, name: Option<&Name>, tells: bool) -> Result<Vec<String>, Code> {
+        let line = |DirEntry { name, status }: DirEntry| {
+            let kind = match status {
+                Status::File(version) => {
+                    EntryKind::File(FileMeta { mode: tells.then_some(version.mode), ..version.into() })
+                }
+                Status::Directory { mtime, mode } => {
+                    EntryKind::Directory(DirMeta { mtime, mode: mode.filter(|_| tells) })
+                }
+            };
             let mut line = Vec::new();
-            Entry::from(entry).encode(&mut line);
+            Entry { name, kind }.encode(&mut line);
             String::from_utf8(line).unwrap()
         };
         Ok(self.entries(name)?.into_iter().map(line).collect())
@@ -82,13 +97,13 @@ impl Tree {
             None => String::new(),
             Some(name) => match self.find(name.as_str())? {
                 Node::File { .. } => return Err(Code::NotADirectory),
-                Node::Dir => format!("{name}/"),
+                Node::Dir(_) => format!("{name}/"),
             },
         };
         let inside = self.0.iter().filter_map(|(name, node)| {
             let last = name.strip_prefix(&prefix).filter(|last| !last.is_empty() && !last.contains('/'))?;
             let status = match node {
-                Node::Dir => Status::Directory(Some(some_time())),
+                Node::Dir(mode) => Status::Directory { mtime: Some(some_time()), mode: Some(*mode) },
                 Node::File { data, mtime } => Status::File(version(data, *mtime)),
             };
             Some(DirEntry { name: Name::new(last).unwrap(), status })
@@ -97,11 +112,16 @@ impl Tree {
     }
 
     pub(crate) fn mkdir(&mut self, name: &str) -> Result<(), Code> {
+        self.mkdir_with(name, None)
+    }
+
+    pub(crate) fn mkdir_with(&mut self, name: &str, permissions: Option<Permissions>) -> Result<(), Code> {
         match self.find(name) {
             Ok(_) => Err(Code::Exists),
             Err(Code::NotFound) => {
                 self.check_parent(name)?;
-                self.insert(name, Node::Dir);
+                let mode = permissions.map_or(Mode::ALL, |permissions| permissions.over_directory(Mode::ALL));
+                self.insert(name, Node::Dir(mode));
                 Ok(())
             }
             Err(code) => Err(code),
@@ -109,7 +129,7 @@ impl Tree {
     }
 
     pub(crate) fn delete(&mut self, name: &str) -> Result<(), Code> {
-        if self.find(name)? == &Node::Dir && self.0.keys().any(|inside| is_inside(inside, name)) {
+        if matches!(self.find(name)?, Node::Dir(_)) && self.0.keys().any(|inside| is_inside(inside, name)) {
             return Err(Code::NotEmpty);
         }
         self.0.remove(name);
@@ -134,11 +154,15 @@ impl Tree {
         Ok(())
     }
 
-    /// Sets the time of a file. Directories have one time for all, and permissions are made of the file alone.
+    /// Sets the time of a file, or the permissions of a directory: those of a file are made of it alone, and directories have
+    /// one time for all.
     pub(crate) fn touch(&mut self, Touch { name, mtime, permissions }: &Touch) -> Result<(), Code> {
         let data = match self.find(name.as_str())? {
-            Node::Dir if permissions.is_some() => return Err(Code::NotAFile),
-            Node::Dir => return Ok(()),
+            Node::Dir(mode) => {
+                let mode = permissions.map_or(*mode, |permissions| permissions.over_directory(*mode));
+                self.insert(name.as_str(), Node::Dir(mode));
+                return Ok(());
+            }
             Node::File { data, .. } => data.clone(),
         };
         self.insert(name.as_str(), Node::File { data, mtime: mtime.unwrap_or(some_time()) });
@@ -148,7 +172,7 @@ impl Tree {
     /// Returns whether an upload may get this name.
     pub(crate) fn check_target(&self, name: &str) -> Result<(), Code> {
         match self.find(name) {
-            Ok(Node::Dir) => Err(Code::NotAFile),
+            Ok(Node::Dir(_)) => Err(Code::NotAFile),
             Ok(Node::File { .. }) => Ok(()),
             Err(Code::NotFound) => self.check_parent(name),
             Err(code) => Err(code),

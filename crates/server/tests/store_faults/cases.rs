@@ -75,9 +75,17 @@ impl Run {
         self.client().change_tree(Change::Mkdir(name(to))).expect("an undisturbed MKDIR");
     }
 
+    /// MKDIR with permissions, and what it has then.
+    fn mkdir_with(&mut self, to: &str) -> Answer {
+        let change = Change::MkdirWith(name(to), Permissions::new(Mode::of(0o070), Mode::ALL));
+        let done = self.change(change)?;
+        let there = fs::metadata(self.root.path().join(to)).expect("what was made");
+        Ok(format!("{done} {:o}", there.mode() & 0o777))
+    }
+
     /// TOUCH, and what is there then.
     fn touch(&mut self, of: &str) -> Answer {
-        let permissions = (of == "a").then(|| Permissions::new(Mode::of(0o700), Mode::ALL));
+        let permissions = (of != "d").then(|| Permissions::new(Mode::of(0o700), Mode::ALL));
         let mtime = Time::new(1_000_000_007, 0);
         let done = self.change(Change::Touch(Touch { name: name(of), mtime, permissions }))?;
         let there = fs::metadata(self.root.path().join(of)).expect("what was touched");
@@ -430,12 +438,14 @@ pub(crate) fn changes() -> Vec<Case> {
     };
     let cases = vec![
         case("mkdir", mkdir, both, |run| run.change(Change::Mkdir(name("f")))),
+        case("mkdir with permissions", mkdir, both, |run| run.mkdir_with("d/f")),
         case("mkdir in a directory", mkdir, both, |run| run.change(Change::Mkdir(name("d/f")))),
         case("delete of a file", unlink, both, |run| run.change(Change::Delete(name("d/a")))),
         case("delete of a large file", unlink, both, |run| run.change(Change::Delete(name("a")))),
         case("delete of a directory", unlink, both, |run| run.change(Change::Delete(name("e")))),
         case("touch of a file", Some(Kind::SetTime), both, |run| run.touch("a")),
         case("touch of a directory", Some(Kind::SetTime), both, |run| run.touch("d")),
+        case("touch of a directory with permissions", Some(Kind::SetTime), both, |run| run.touch("e")),
         case("rename", rename, both, |run| run.change(Change::Rename(name("a"), name("b")))),
         case("rename elsewhere", rename, both, |run| run.change(Change::Rename(name("d/a"), name("e/b")))),
         case("rename of a directory", rename, both, |run| run.change(Change::Rename(name("d"), name("e/d")))),

@@ -64,7 +64,7 @@ impl Session {
             _ => SaveAs::In(HeldDirectory::at(&self.local)),
         };
         let (listed, has_limits) = (choice.only.is_some(), choice.has_limits());
-        let mut chosen = Chosen::new(Direction::Down, choice);
+        let mut chosen = Chosen::new(Direction::Down, choice, transfer.moves.perms.permissions());
         for one in &meant {
             let kind = match &one.kind {
                 None if transfer.moves.recursive || has_limits || one.name.is_none() => {

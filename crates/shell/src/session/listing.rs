@@ -9,7 +9,7 @@ use std::{
     path::Path,
 };
 
-use ferry_client::{Choice, Code, Entry, EntryKind, Error, FileMeta, Name, Stat, Time};
+use ferry_client::{Choice, Code, DirMeta, Entry, EntryKind, Error, FileMeta, Name, Stat, Time};
 use ferry_wire::{escaped, escaped_bytes};
 
 use super::{Session, failures::Failures, names::Meant};
@@ -37,7 +37,7 @@ impl Line {
     pub(super) fn of(shown: String, name: &str, kind: &EntryKind) -> Line {
         let name = name.to_owned();
         match kind {
-            EntryKind::Directory(mtime) => {
+            EntryKind::Directory(DirMeta { mtime, .. }) => {
                 Line { shown: shown + "/", name, kind: "directory", size: None, mtime: *mtime, tag: None }
             }
             EntryKind::File(FileMeta { size, mtime, tag, .. }) => {
@@ -109,7 +109,7 @@ fn described(shown: &str, stat: &Stat) -> String {
             let bytes = if *size == 1 { "byte" } else { "bytes" };
             (format!("{size} {bytes}"), *mtime, Some(format!("tag {tag}")))
         }
-        Stat::Directory(mtime) => ("directory".to_owned(), *mtime, None),
+        Stat::Directory(DirMeta { mtime, .. }) => ("directory".to_owned(), *mtime, None),
     };
     let parts: Vec<String> = [Some(kind), told(mtime), tag].into_iter().flatten().collect();
     format!("{shown}: {}", parts.join(", "))
@@ -245,7 +245,7 @@ impl Session {
         for Meant { name, .. } in self.find("STAT", names, &mut Failures::new(false))? {
             let shown = self.shown(name.as_ref());
             let stat = match &name {
-                None => Ok(Stat::Directory(None)),
+                None => Ok(Stat::Directory(DirMeta::default())),
                 Some(name) => self.ask(|client| client.stat(name)),
             };
             let stat = stat.map_err(|error| self.failure_of("STAT", name.as_ref(), &error))?;
@@ -258,7 +258,9 @@ impl Session {
                         let event = event.with("kind", "file").with("size", size).with("tag", tag.as_str());
                         event.with("mtime", mtime.map(seconds))
                     }
-                    Stat::Directory(mtime) => event.with("kind", "directory").with("mtime", mtime.map(seconds)),
+                    Stat::Directory(DirMeta { mtime, .. }) => {
+                        event.with("kind", "directory").with("mtime", mtime.map(seconds))
+                    }
                 }
             });
         }
@@ -370,9 +372,9 @@ mod tests {
 
     #[test]
     fn a_time_that_no_calendar_has_makes_a_sentence_as_well() {
-        let told = |seconds| described("d", &Stat::Directory(Time::new(seconds, 0)));
+        let told = |seconds| described("d", &Stat::Directory(DirMeta { mtime: Time::new(seconds, 0), mode: None }));
         assert_eq!(told(0), "d: directory, 1970-01-01 00:00:00");
         assert_eq!(told(1 << 40), "d: directory, 1099511627776 s after 1970");
-        assert_eq!(described("d", &Stat::Directory(None)), "d: directory");
+        assert_eq!(described("d", &Stat::Directory(DirMeta::default())), "d: directory");
     }
 }

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use ferry_client::{EntryKind, Error, Found, Name, NameError, Pattern, Stat};
+use ferry_client::{DirMeta, EntryKind, Error, Found, Name, NameError, Pattern, Stat};
 use ferry_wire::{Code, escaped};
 
 use super::{Session, failures::Failures, reasons};
@@ -104,11 +104,11 @@ impl Session {
 
     /// Asks what `name` is, of a server that may not tell.
     pub(super) fn look_as_allowed(&mut self, verb: &str, name: Option<&Name>) -> Result<Looked, Failed> {
-        let Some(name) = name else { return Ok(Looked::Is(EntryKind::Directory(None))) };
+        let Some(name) = name else { return Ok(Looked::Is(EntryKind::Directory(DirMeta::default()))) };
         self.connected()?;
         match self.ask(|client| client.stat(name)) {
             Ok(Stat::File(meta)) => Ok(Looked::Is(EntryKind::File(meta))),
-            Ok(Stat::Directory(mtime)) => Ok(Looked::Is(EntryKind::Directory(mtime))),
+            Ok(Stat::Directory(meta)) => Ok(Looked::Is(EntryKind::Directory(meta))),
             Err(error) => match error.code() {
                 Some(Code::NotFound) => Ok(Looked::Nothing),
                 Some(Code::Denied) => {

@@ -2,7 +2,7 @@
 
 use std::{cell::RefCell, os::unix::ffi::OsStrExt as _, time::Instant};
 
-use ferry_client::{Choice, Clash, Client, Direction, Error, Event as Step, Looking, Name, Plan, Planner};
+use ferry_client::{Choice, Clash, Client, Direction, Error, Event as Step, Looking, Name, Permissions, Plan, Planner};
 use ferry_wire::{escaped, escaped_bytes};
 
 use super::{Session, connection::tell_outage, failures::Failures, reasons};
@@ -25,9 +25,10 @@ pub(super) struct Chosen {
 }
 
 impl Chosen {
-    /// Begins with nothing, of which `choice` is taken.
-    pub(super) fn new(direction: Direction, choice: Choice) -> Chosen {
-        Chosen { planner: Planner::new(direction).choosing(choice), trees: 0, directories: Vec::new() }
+    /// Begins with nothing, of which `choice` is taken, with these permissions.
+    pub(super) fn new(direction: Direction, choice: Choice, permissions: Permissions) -> Chosen {
+        let planner = Planner::new(direction).choosing(choice).keeping(permissions);
+        Chosen { planner, trees: 0, directories: Vec::new() }
     }
 }
 

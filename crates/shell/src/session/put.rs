@@ -72,7 +72,7 @@ impl Session {
         let (listed, is_choosy) = (choice.only.is_some(), choice.is_about_names() || choice.has_limits());
         let meant = self.find_to_send(transfer, failures)?;
         let called = self.called(transfer, &meant)?;
-        let mut chosen = Chosen::new(Direction::Up, choice);
+        let mut chosen = Chosen::new(Direction::Up, choice, transfer.moves.perms.permissions());
         for one in &meant {
             if let Err(failed) = self.choose_to_put(one, (transfer.moves.recursive, listed), &called, &mut chosen) {
                 failures.take(&mut self.output, failed)?;

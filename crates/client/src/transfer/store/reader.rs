@@ -6,7 +6,7 @@ use std::{
     thread::Scope,
 };
 
-use ferry_wire::{Crc32, Digest, Greeting, Mode, Time, limits::MIN_HOLE_BYTES, write_hole};
+use ferry_wire::{AskedMode, Crc32, Digest, Greeting, Time, limits::MIN_HOLE_BYTES, write_hole};
 
 use super::{
     super::{Store, hand::Taker, pieces::Piece},
@@ -82,7 +82,7 @@ pub(super) struct Opened {
     pub(super) index: usize,
     pub(super) size: u64,
     pub(super) mtime: Option<Time>,
-    pub(super) mode: Option<Mode>,
+    pub(super) mode: Option<AskedMode>,
     pub(super) version: Version,
     pub(super) stamp: Option<Stamp>,
     /// A local one, of which several connections can read.
@@ -303,11 +303,14 @@ impl Reading {
             left -= 1;
             let error = match Source::open(&file.source) {
                 Ok(source) if source.size() >= large_from => return self.read_large(index, source),
-                Ok(mut source) => match source.append_whole(&mut self.outlet.run, &file.name, permissions) {
-                    Ok(crc) => return self.outlet.add(SmallUpload { index, size: source.size(), crc }),
-                    Err(Error::LocalFile { .. }) if left > 0 => continue,
-                    Err(error) => error,
-                },
+                Ok(mut source) => {
+                    let mode = source.mode(permissions, self.outlet.manner.greeting.as_ref());
+                    match source.append_whole(&mut self.outlet.run, &file.name, mode) {
+                        Ok(crc) => return self.outlet.add(SmallUpload { index, size: source.size(), crc }),
+                        Err(Error::LocalFile { .. }) if left > 0 => continue,
+                        Err(error) => error,
+                    }
+                }
                 Err(error) => error,
             };
             return self.outlet.fail(index, error);
@@ -317,7 +320,8 @@ impl Reading {
     fn read_large(&mut self, index: usize, mut source: Source) -> Result<(), Gone> {
         self.outlet.ship()?;
         let (mtime, version, stamp) = (source.mtime(), source.version(), source.stamp());
-        let (size, mode) = (source.size(), source.mode(self.outlet.manner.permissions));
+        let ReaderManner { permissions, greeting, .. } = &self.outlet.manner;
+        let (size, mode) = (source.size(), source.mode(*permissions, greeting.as_ref()));
         let opened = Opened { index, size, mtime, mode, version, stamp, source: Some(source.clone()) };
         self.outlet.say(Chunk::Large(opened))?;
         self.outlet.next = None;

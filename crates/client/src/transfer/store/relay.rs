@@ -10,7 +10,7 @@ use std::{
 };
 
 use ferry_wire::{
-    Code, Crc32, Digest, Failure, FileMeta, Greeting, Mode, Name, Options, Reply, Request, write_block_header,
+    AskedMode, Code, Crc32, Digest, Failure, FileMeta, Greeting, Name, Options, Reply, Request, write_block_header,
     write_end, write_hole,
 };
 
@@ -302,8 +302,8 @@ impl Relaying<'_, '_, '_> {
     }
 
     /// Returns the permissions that a file brings with it.
-    fn mode(&self, meta: &FileMeta) -> Option<Mode> {
-        self.permissions().mask().and(meta.mode).map(|mode| self.permissions().of(mode))
+    fn mode(&self, meta: &FileMeta) -> Option<AskedMode> {
+        self.permissions().asked(meta.mode?, self.outlet.manner.greeting.as_ref())
     }
 
     fn wanted(&self, index: usize) -> Wanted {

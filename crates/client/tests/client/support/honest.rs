@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use ferry_client::{Address, Code, Crc32, Entry, EntryKind, Failure, FileMeta, Name, Tag, Time};
+use ferry_client::{Address, Code, Crc32, DirMeta, Entry, EntryKind, Failure, FileMeta, Name, Tag, Time};
 use ferry_wire::{BodyLine, Refusal, Reply, Request, write_block_header, write_end};
 
 use super::{Peer, name};
@@ -162,7 +162,7 @@ impl Service {
             Request::Put { mtime, name, .. } => self.put(name.as_str(), mtime),
             Request::Stat { name } => match self.tree.lock().unwrap().get(name.as_str()) {
                 None => fail(Code::NotFound, "nothing has that name"),
-                Some(None) => Reply::Dir(Time::new(7, 0)),
+                Some(None) => Reply::Dir(DirMeta { mtime: Time::new(7, 0), mode: None }),
                 Some(Some((content, mtime))) => Reply::File(meta(content, *mtime)),
             },
             Request::Sum { name } => match self.file(name.as_str()) {
@@ -231,7 +231,7 @@ impl Service {
             let path = name(path);
             if path.parent() == directory.map(Name::as_str) {
                 let kind = match node {
-                    None => EntryKind::Directory(None),
+                    None => EntryKind::Directory(DirMeta::default()),
                     Some((content, mtime)) => EntryKind::File(meta(content, *mtime)),
                 };
                 Entry { name: name(path.last()), kind }.encode(&mut lines);

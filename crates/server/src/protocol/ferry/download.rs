@@ -6,7 +6,7 @@
 //! the next step.
 
 use ferry_wire::{
-    Code, Crc32, Digest, Failure, FileMeta, Reply, Sha256, Sha256Digest,
+    Code, Crc32, Digest, Failure, FileMeta, Reply, Sha256, Sha256Digest, TellsModes,
     limits::{MAX_BLOCK_BYTES, MIN_HOLE_BYTES},
     write_block_header, write_end, write_hole,
 };
@@ -50,8 +50,8 @@ pub(super) struct Manner {
     pub(super) as_bytes: bool,
     /// Its CRC is to be that of bytes that are read for it: none that is remembered counts.
     pub(super) reads: bool,
-    /// Its permissions are told.
-    pub(super) tells_mode: bool,
+    /// Whether its permissions are told.
+    pub(super) tells: TellsModes,
     /// Its holes are not sent.
     pub(super) leaves_holes: bool,
 }
@@ -163,7 +163,7 @@ impl<H: Handles> Download<H> {
             Ok(opened) => opened,
             Err(error) => return self.fail(error.into()),
         };
-        let meta = meta(version, self.manner.tells_mode);
+        let meta = meta(version, self.manner.tells);
         match content {
             Content::Inline { bytes, crc } => {
                 self.transfer.bytes = bytes.len() as u64;

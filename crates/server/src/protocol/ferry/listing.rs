@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ferry_wire::{Digest, Failure, Name, Reply, write_end};
+use ferry_wire::{Digest, Failure, Name, Reply, TellsModes, write_end};
 
 use super::{
     OUTPUT_HIGH_BYTES,
@@ -20,8 +20,8 @@ pub(super) struct Listing<H: Handles> {
     state: State<H>,
     /// The rights by which entries are shown, as they were when it began; [`None`] where all are.
     filter: Option<(Arc<RightsTable>, Option<Name>)>,
-    /// The permissions of files are told.
-    tells_mode: bool,
+    /// Whether permissions are told.
+    tells: TellsModes,
     digest: Digest,
 }
 
@@ -49,14 +49,14 @@ impl<H: Handles> Listing<H> {
     /// Begins.
     pub(super) fn begin(
         name: Option<Name>,
-        tells_mode: bool,
+        tells: TellsModes,
         rights: &Arc<RightsTable>,
         operations: &mut Operations<H>,
     ) -> Listing<H> {
         let is_whole = rights.at(name.as_ref()).shows_all();
         let filter = (!is_whole).then(|| (rights.clone(), name.clone()));
         operations.read(ReadOperation::List { name });
-        Listing { state: State::Opening, filter, tells_mode, digest: Digest::new() }
+        Listing { state: State::Opening, filter, tells, digest: Digest::new() }
     }
 
     /// Entries have come, or will not.
@@ -75,7 +75,7 @@ impl<H: Handles> Listing<H> {
         let mut lines = Vec::new();
         let place = self.filter.as_ref().map(|(rights, name)| rights.at(name.as_ref()));
         let is_shown = |entry: &DirEntry| place.is_none_or(|place| place.shows(entry.name.as_str()));
-        entries.into_iter().filter(is_shown).for_each(|shown| entry(shown, self.tells_mode).encode(&mut lines));
+        entries.into_iter().filter(is_shown).for_each(|shown| entry(shown, self.tells).encode(&mut lines));
         self.digest.update(&lines);
         outbox.text(|text| {
             if matches!(self.state, State::Opening) {

@@ -31,7 +31,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ferry_wire::{Code, Failure, Framer, Greeting, Id, Options, Request, UserName};
+use ferry_wire::{Code, Failure, Framer, Greeting, Id, Options, Request, TellsModes, UserName};
 
 use super::{
     Activity, LINGER, LINGER_BYTES, Limits, Login, LoginOutcome, Outbox, Record, Spares, Visitor, body, clock,
@@ -125,8 +125,8 @@ enum Phase<H: Handles> {
     Listing(Box<Listing<H>>),
     /// The status of a name, or the room for more, is looked up.
     Looking {
-        /// The permissions of a file are told.
-        tells_mode: bool,
+        /// Whether permissions are told.
+        tells: TellsModes,
     },
     /// The root is looked at.
     Probing,
@@ -166,6 +166,7 @@ impl<H: Handles> FerrySession<H> {
             (true, Greeting::WITH_CRC),
             (true, Greeting::WITH_SHA256),
             (true, Greeting::TELL_MODE),
+            (true, Greeting::MODES),
             (!limits.read_only, Greeting::TOUCH),
             (true, Greeting::HOLES),
             (!limits.read_only, Greeting::PARTS),

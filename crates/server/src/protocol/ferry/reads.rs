@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use ferry_wire::{Name, Reply, Tag};
+use ferry_wire::{Name, Reply, Tag, TellsModes};
 
 use super::{
     FerrySession, Phase,
@@ -24,27 +24,27 @@ pub(super) struct Range {
     pub(super) tag: Option<Tag>,
     /// Its CRC is to be that of bytes that are read for it.
     pub(super) reads: bool,
-    /// The permissions of the file are told.
-    pub(super) tells_mode: bool,
+    /// Whether the permissions of the file are told.
+    pub(super) tells: TellsModes,
     /// Its holes are not sent.
     pub(super) leaves_holes: bool,
 }
 
 impl Range {
     pub(super) fn whole(name: Name, reads: bool) -> Range {
-        Range { name, offset: 0, length: None, tag: None, reads, tells_mode: false, leaves_holes: false }
+        Range { name, offset: 0, length: None, tag: None, reads, tells: TellsModes::No, leaves_holes: false }
     }
 }
 
 impl<H: Handles> FerrySession<H> {
     pub(super) fn start_download(&mut self, purpose: Purpose, verb: &'static str, range: Range, now: Instant) {
         debug_assert!(self.queue.is_empty(), "a request reads before those in front of it are answered");
-        let Range { name, offset, length, tag, reads, tells_mode, leaves_holes } = range;
+        let Range { name, offset, length, tag, reads, tells, leaves_holes } = range;
         let transfer = Transfer { resumed: offset, ..Transfer::new(verb, &name, now) };
         // What comes with the answer may be of a cache.
         let inline = if reads { 0 } else { INLINE_BYTES };
         let open = ReadOperation::Open { name, offset, length, tag, inline };
-        let manner = Manner { as_bytes: self.as_bytes, reads, tells_mode, leaves_holes };
+        let manner = Manner { as_bytes: self.as_bytes, reads, tells, leaves_holes };
         let download = Download::begin(purpose, open, manner, transfer, &mut self.operations);
         self.phase = Phase::Downloading(Box::new(download));
     }
@@ -88,8 +88,8 @@ impl<H: Handles> FerrySession<H> {
     }
 
     fn found(&mut self, found: Result<Status, StoreError>, now: Instant) {
-        if let Phase::Looking { tells_mode } = self.phase {
-            self.looked_up(found.map(|status| replies::found(status, tells_mode)), now);
+        if let Phase::Looking { tells } = self.phase {
+            self.looked_up(found.map(|status| replies::found(status, tells)), now);
         }
     }
 

@@ -1,50 +1,57 @@
 //! Results of the store, as they are told to clients.
 
-use ferry_wire::{Entry, EntryKind, FileMeta, Reply, limits::MAX_BLOCK_BYTES, write_block_header};
+use ferry_wire::{
+    DirMeta, Entry, EntryKind, FileMeta, Mode, Reply, TellsModes, Time, limits::MAX_BLOCK_BYTES, write_block_header,
+};
 
 use crate::{
     protocol::upload::Stored,
     store::{DirEntry, FileVersion, Published, Room, Status},
 };
 
-/// Returns a version as it is told, with its permissions where `tells_mode`.
-pub(super) fn meta(version: FileVersion, tells_mode: bool) -> FileMeta {
+/// Returns a version as it is told, with its permissions where `tells` says so.
+pub(super) fn meta(version: FileVersion, tells: TellsModes) -> FileMeta {
     let FileVersion { size, mtime, tag, mode } = version;
-    FileMeta { size, mtime, tag, mode: tells_mode.then_some(mode) }
+    FileMeta { size, mtime, tag, mode: (tells >= TellsModes::OfFiles).then_some(mode) }
 }
 
-/// Returns a status as it is told, with the permissions of a file where `tells_mode`.
-pub(super) fn found(status: Status, tells_mode: bool) -> Reply {
+/// Returns a directory as it is told, with its permissions where `tells` says so.
+fn directory(mtime: Option<Time>, mode: Option<Mode>, tells: TellsModes) -> DirMeta {
+    DirMeta { mtime, mode: mode.filter(|_| tells == TellsModes::OfAll) }
+}
+
+/// Returns a status as it is told, with the permissions that `tells` names.
+pub(super) fn found(status: Status, tells: TellsModes) -> Reply {
     match status {
-        Status::File(version) => Reply::File(meta(version, tells_mode)),
-        Status::Directory(mtime) => Reply::Dir(mtime),
+        Status::File(version) => Reply::File(meta(version, tells)),
+        Status::Directory { mtime, mode } => Reply::Dir(directory(mtime, mode, tells)),
     }
 }
 
-/// Returns an entry as it is listed, with the permissions of a file where `tells_mode`.
-pub(super) fn entry(DirEntry { name, status }: DirEntry, tells_mode: bool) -> Entry {
+/// Returns an entry as it is listed, with the permissions that `tells` names.
+pub(super) fn entry(DirEntry { name, status }: DirEntry, tells: TellsModes) -> Entry {
     let kind = match status {
-        Status::File(version) => EntryKind::File(meta(version, tells_mode)),
-        Status::Directory(mtime) => EntryKind::Directory(mtime),
+        Status::File(version) => EntryKind::File(meta(version, tells)),
+        Status::Directory { mtime, mode } => EntryKind::Directory(directory(mtime, mode, tells)),
     };
     Entry { name, kind }
 }
 
 impl From<Status> for Reply {
     fn from(status: Status) -> Reply {
-        found(status, false)
+        found(status, TellsModes::No)
     }
 }
 
 impl From<DirEntry> for Entry {
     fn from(listed: DirEntry) -> Entry {
-        entry(listed, false)
+        entry(listed, TellsModes::No)
     }
 }
 
 impl From<FileVersion> for FileMeta {
     fn from(version: FileVersion) -> FileMeta {
-        meta(version, false)
+        meta(version, TellsModes::No)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use ferry_wire::{Code, Failure, Frame, Options, Refusal, Reply, Request};
+use ferry_wire::{Code, Failure, Frame, Options, Refusal, Reply, Request, TellsModes};
 
 use super::{FerrySession, Phase, download::Purpose, listing::Listing, reads::Range, record::Transfer};
 use crate::store::{Change, Handles, Permissions, ReadOperation, Touch};
@@ -75,17 +75,20 @@ impl<H: Handles> FerrySession<H> {
 
     /// Says why options about permissions or holes are none of a request, where that is so.
     fn check_mode(&self, request: &Request, options: &Options) -> Result<(), &'static str> {
-        let takes_mode = matches!(request, Request::Put { .. } | Request::Resume { .. } | Request::Touch { .. });
+        let takes_mode = matches!(
+            request,
+            Request::Put { .. } | Request::Resume { .. } | Request::Mkdir { .. } | Request::Touch { .. }
+        );
         if options.mode.is_some() && self.limits.kept_modes.is_none() {
             return Err("this server keeps no permissions of uploads");
         }
         if options.mode.is_some() && !takes_mode {
-            return Err("mode=... is for PUT, RESUME and TOUCH");
+            return Err("mode=... is for PUT, RESUME, MKDIR and TOUCH");
         }
         let tells_mode =
             matches!(request, Request::Stat { .. } | Request::List { .. } | Request::Get { .. } | Request::Read { .. });
-        if options.tells_mode && !tells_mode {
-            return Err("tell=mode is for STAT, LIST, GET and READ");
+        if options.tells_modes != TellsModes::No && !tells_mode {
+            return Err("tell=mode and tell=modes are for STAT, LIST, GET and READ");
         }
         if options.leaves_holes && !matches!(request, Request::Get { .. } | Request::Read { .. }) {
             return Err("holes=yes is for GET and READ");
@@ -151,20 +154,29 @@ impl<H: Handles> FerrySession<H> {
     /// and no request gets to the store by any other way.
     pub(super) fn take_effect(&mut self, request: Request, options: Options, now: Instant) {
         let (verb, reads, tells_sha256) = (request.verb(), options.crc_read, options.sha256);
-        let (tells_mode, leaves_holes) = (options.tells_mode, options.leaves_holes);
-        let permissions = options.mode.zip(self.limits.kept_modes).map(|(mode, kept)| Permissions::new(mode, kept));
+        let (tells, leaves_holes) = (options.tells_modes, options.leaves_holes);
+        let permissions = options
+            .mode
+            .zip(self.limits.kept_modes)
+            .map(|(asked, kept)| Permissions::new(asked.mode, kept.within(asked.mask)));
         let terms = match self.visitor.pass(&request, options) {
             Ok(terms) => terms,
             Err(failure) => return self.refuse_request(&request, failure, now),
         };
         match request {
             Request::Put { size, mtime, name } => self.start_put(name, size, (mtime, permissions), terms, now),
-            Request::Mkdir { name } => self.change(Change::Mkdir(name), now),
+            Request::Mkdir { name } => {
+                let change = match permissions {
+                    Some(permissions) => Change::MkdirWith(name, permissions),
+                    None => Change::Mkdir(name),
+                };
+                self.change(change, now);
+            }
             Request::Delete { name } => self.change(Change::Delete(name), now),
             Request::Rename { from, to } => self.change(Change::Rename(from, to), now),
             Request::Touch { mtime, name } => self.change(Change::Touch(Touch { name, mtime, permissions }), now),
             Request::Get { name } => {
-                let range = Range { tells_mode, leaves_holes, ..Range::whole(name, reads) };
+                let range = Range { tells, leaves_holes, ..Range::whole(name, reads) };
                 self.start_download(Purpose::Send, verb, range, now);
             }
             // The CRCs that are remembered tell nothing of it, and even a small file is hashed by its own helpers.
@@ -176,16 +188,16 @@ impl<H: Handles> FerrySession<H> {
                 self.start_download(
                     Purpose::Send,
                     verb,
-                    Range { name, offset, length, tag, reads, tells_mode, leaves_holes },
+                    Range { name, offset, length, tag, reads, tells, leaves_holes },
                     now,
                 );
             }
             Request::Stat { name } => {
                 self.operations.read(ReadOperation::Stat { name });
-                self.phase = Phase::Looking { tells_mode };
+                self.phase = Phase::Looking { tells };
             }
             Request::List { name } => {
-                let listing = Listing::begin(name, tells_mode, self.visitor.rights(), &mut self.operations);
+                let listing = Listing::begin(name, tells, self.visitor.rights(), &mut self.operations);
                 self.phase = Phase::Listing(Box::new(listing));
             }
             Request::Resume { id, size, mtime, name } => {
@@ -196,7 +208,7 @@ impl<H: Handles> FerrySession<H> {
             Request::Health => self.start_health(),
             Request::Space => {
                 self.operations.read(ReadOperation::Room { owner: self.visitor.owner() });
-                self.phase = Phase::Looking { tells_mode: false };
+                self.phase = Phase::Looking { tells: TellsModes::No };
             }
             // Its options were kept when it was read.
             Request::With(_) => {}

@@ -128,7 +128,7 @@ impl<H: Handles> HttpSession<H> {
         let Some(name) = request.target.name().cloned() else { return };
         let version = match &found {
             Ok(Status::File(version)) => Some(version),
-            Ok(Status::Directory(_)) => None,
+            Ok(Status::Directory { .. }) => None,
             // What is in its way is found out by the change itself, if it still is then.
             Err(error) if request.method == Method::Put && (request.conditions.is_empty() || is_missing(error)) => None,
             Err(error) => {
@@ -204,7 +204,7 @@ impl<H: Handles> HttpSession<H> {
             Err(failure) => return self.deny(request, failure, now),
         };
         let in_the_way = match (&found, &terms.onto) {
-            (Some(Status::Directory(_)), _) => Some(ErrorKind::System(SystemError::IsDirectory)),
+            (Some(Status::Directory { .. }), _) => Some(ErrorKind::System(SystemError::IsDirectory)),
             (Some(Status::File(_)), Onto::Free) => Some(ErrorKind::NameTaken),
             _ => None,
         };

@@ -242,7 +242,7 @@ impl<H: Handles> HttpSession<H> {
             return self.target_found(request, found, now);
         }
         match (found, denied) {
-            (Ok(Status::Directory(_)), _) => self.redirect(request, now),
+            (Ok(Status::Directory { .. }), _) => self.redirect(request, now),
             (_, Some(denied)) => self.deny(request, *denied, now),
             (Ok(Status::File(version)), None) => self.say_version(request, &version, now),
             (Err(error), None) => self.not_opened(request, error, now),

@@ -147,7 +147,7 @@ fn a_condition_of_a_deletion_is_decided_in_the_step_that_deletes() {
             tag: tag.clone(),
         })
     };
-    let directory = || Status::Directory(None);
+    let directory = || Status::Directory { mtime: None, mode: None };
     let of_version = Some("version");
     for (condition, found, deletes) in [
         ("If-Match: \"t\"", file(), of_version),

@@ -141,7 +141,7 @@ impl Browsers {
         let is_told = is_done || status == 404 && matches!(deed, Deed::Read | Deed::Delete);
         assert!(!is_told || tables.iter().any(permits), "{what}: nobody has permitted it");
         // Of a directory, what stands in the way is told as a lack of rights to who may only add.
-        let is_plain = !(deed == Deed::Put && matches!(found, Ok(Node::Dir)));
+        let is_plain = !(deed == Deed::Put && matches!(found, Ok(Node::Dir(_))));
         let is_denied = matches!(status, 401 | 403);
         assert!(!is_denied || !is_plain || !tables.iter().all(permits), "{what}: it was permitted");
         if deed == Deed::Put && is_done {

@@ -75,7 +75,7 @@ impl Store {
 
     pub(super) fn status(&self, name: &Name) -> Result<Status, Code> {
         Ok(match self.tree.find(name.as_str())? {
-            crate::tree::Node::Dir => Status::Directory(Some(some_time())),
+            crate::tree::Node::Dir(mode) => Status::Directory { mtime: Some(some_time()), mode: Some(*mode) },
             crate::tree::Node::File { .. } => Status::File(self.tree.file_version(name.as_str())?.1),
         })
     }

@@ -99,7 +99,7 @@ impl WebOracle {
                 }],
             },
             What::Directory { name, .. } => match self.tree.find(name) {
-                Ok(Node::Dir) => vec![200],
+                Ok(Node::Dir(_)) => vec![200],
                 _ => vec![404],
             },
             What::Cut => (400..500).collect(),
@@ -138,7 +138,7 @@ impl WebOracle {
             (Condition::Free, Ok(_)) | (Condition::Taken | Condition::Is(_), Err(Code::NotFound)) => return vec![412],
             (Condition::Is(tag), Ok(node)) if tag_at(node).as_ref() != Some(tag) => return vec![412],
             (Condition::Is(_), Err(_)) => return vec![409, 412],
-            (Condition::Taken, Ok(Node::Dir)) => return vec![409],
+            (Condition::Taken, Ok(Node::Dir(_))) => return vec![409],
             _ => {}
         }
         if self.tree.check_target(name).is_err() {
@@ -323,6 +323,7 @@ impl WebOracle {
     fn change(&mut self, change: &Change) {
         let done = match change {
             Change::Mkdir(name) => self.tree.mkdir(name.as_str()),
+            Change::MkdirWith(name, permissions) => self.tree.mkdir_with(name.as_str(), Some(*permissions)),
             Change::Delete(name) | Change::DeleteVersion(name, _) => self.tree.delete(name.as_str()),
             Change::Rename(from, to) => self.tree.rename(from.as_str(), to.as_str()),
             Change::Touch(touch) => self.tree.touch(touch),
@@ -347,7 +348,7 @@ pub(super) fn id_of(address: &str) -> Option<&str> {
 fn tag_at(node: &Node) -> Option<Tag> {
     match node {
         Node::File { data, mtime } => Some(tag_of(data, *mtime)),
-        Node::Dir => None,
+        Node::Dir(_) => None,
     }
 }
 

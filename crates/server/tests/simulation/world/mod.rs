@@ -312,7 +312,7 @@ impl World {
     }
 
     fn lay_out(&mut self, home: &str) {
-        self.store.tree.insert(home, Node::Dir);
+        self.store.tree.insert(home, Node::directory());
         for index in 0..LASTING_FILES {
             let (name, data) = lasting_file(home, index);
             self.store.tree.insert(&name, Node::File { data: Arc::new(data), mtime: some_time() });

@@ -1,9 +1,9 @@
-//! The permissions of files.
+//! The permissions of files and directories.
 
 use clap::{Args, ValueEnum};
 use ferry_client::Permissions;
 
-/// The permissions that files bring with them.
+/// The permissions that files and directories bring with them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Args)]
 pub(crate) struct Perms {
     /// Keep permissions: the owner's, or with --perms=all those of group and others as well; never set-user-ID

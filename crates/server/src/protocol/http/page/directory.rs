@@ -52,7 +52,7 @@ impl Page {
             let own = place.enter(entry.name.as_str());
             let (kind, mtime) = match entry.status {
                 Status::File(version) => (RowKind::File { size: version.size }, version.mtime),
-                Status::Directory(mtime) => (RowKind::Directory, mtime),
+                Status::Directory { mtime, .. } => (RowKind::Directory, mtime),
             };
             let may_change = self.viewer.writable && own.rights().has(Rights::CHANGE);
             gathered.push(Row {
@@ -250,7 +250,7 @@ mod tests {
     }
 
     fn directory(name: &str) -> DirEntry {
-        DirEntry { name: Name::new(name).unwrap(), status: Status::Directory(None) }
+        DirEntry { name: Name::new(name).unwrap(), status: Status::Directory { mtime: None, mode: None } }
     }
 
     fn viewer(rights: &[(&str, Rights)]) -> Viewer {

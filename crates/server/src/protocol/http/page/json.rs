@@ -70,7 +70,7 @@ fn object(name: &str, status: &Status) -> Map<String, Value> {
             put("seconds", seconds);
             put("tag", version.tag.as_str().into());
         }
-        Status::Directory(mtime) => {
+        Status::Directory { mtime, .. } => {
             put("type", "directory".into());
             let (modified, seconds) = modified(*mtime);
             put("modified", modified);
@@ -117,7 +117,10 @@ mod tests {
         let table = [(None, Rights::ALL), (Some(Name::new("d/hidden").unwrap()), Rights::NONE)].into_iter().collect();
         let parts = vec![
             vec![entry(name, Status::File(version(Time::new(1_700_000_000, 5))))],
-            vec![entry("hidden", Status::Directory(None)), entry("sub", Status::Directory(None))],
+            vec![
+                entry("hidden", Status::Directory { mtime: None, mode: None }),
+                entry("sub", Status::Directory { mtime: None, mode: None }),
+            ],
         ];
         let expected = serde_json::json!({"name": "d", "entries": [
             {"name": name, "type": "file", "size": 1u64 << 60, "modified": "2023-11-14T22:13:20.000000005Z",

@@ -91,7 +91,7 @@ impl<D> TarWalk<D> {
             match entry.status {
                 _ if !place.shows(entry.name.as_str()) => {}
                 Status::File(_) if own.rights().has(Rights::READ) => return TarStep::File(name),
-                Status::Directory(mtime) if own.may_list() => {
+                Status::Directory { mtime, .. } if own.may_list() => {
                     self.pending_bytes += name.as_str().len() + PENDING_BYTES;
                     if self.pending_bytes > MAX_PENDING_BYTES {
                         return TarStep::TooLarge;
@@ -136,7 +136,7 @@ mod tests {
 
     fn entry(text: &str) -> DirEntry {
         let status = match text.strip_suffix('/') {
-            Some(_) => Status::Directory(Time::new(7, 0)),
+            Some(_) => Status::Directory { mtime: Time::new(7, 0), mode: None },
             None => Status::File(FileVersion {
                 size: 1,
                 mtime: None,
