@@ -69,6 +69,15 @@ pub(crate) fn set_project(file: BorrowedFd<'_>, project: u32) -> Result<(), Errn
     unsafe { ioctl(file, Setter::<SET_ATTRIBUTES, FileSystemAttributes>::new(changed)) }
 }
 
+const BYTES_UNDER_WAY: Opcode = libc::TIOCOUTQ as Opcode;
+
+/// Returns how many bytes of a TCP socket's output its peer has not acknowledged: tcp(7), `SIOCOUTQ`.
+pub(crate) fn bytes_under_way(socket: BorrowedFd<'_>) -> Result<u64, Errno> {
+    // SAFETY: SIOCOUTQ writes one int, and nothing else.
+    let bytes = unsafe { ioctl(socket, Getter::<BYTES_UNDER_WAY, libc::c_int>::new()) }?;
+    u64::try_from(bytes).map_err(|_| Errno::INVAL)
+}
+
 /// Gives memory that was freed back to the system: malloc_trim(3), where the C library has it. It
 /// may take milliseconds, in which other threads that allocate wait.
 pub(crate) fn give_memory_back() {

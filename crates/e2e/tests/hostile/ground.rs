@@ -208,10 +208,14 @@ pub(crate) fn dialogue(server: &Server, sent: &[u8], ending: Ending) -> Vec<Stri
 
 /// Connects a client whose buffers are as small as can be, from `source` where that is given.
 pub(crate) fn narrow(server: &Server, source: Option<SocketAddr>) -> Socket {
-    const BUFFER_BYTES: usize = 4 << 10;
+    with_buffers(server, source, 4 << 10)
+}
+
+/// The same with buffers that are asked for with so many bytes.
+pub(crate) fn with_buffers(server: &Server, source: Option<SocketAddr>, bytes: usize) -> Socket {
     let socket = socket(AddressFamily::INET, SocketType::STREAM, None).expect("a socket");
-    sockopt::set_socket_recv_buffer_size(&socket, BUFFER_BYTES).expect("a small buffer");
-    sockopt::set_socket_send_buffer_size(&socket, BUFFER_BYTES).expect("a small buffer");
+    sockopt::set_socket_recv_buffer_size(&socket, bytes).expect("a small buffer");
+    sockopt::set_socket_send_buffer_size(&socket, bytes).expect("a small buffer");
     if let Some(source) = source {
         bind(&socket, &source).expect("an address of the loopback interface");
     }

@@ -1,17 +1,17 @@
 //! The limits that options set: told with the right code, and over when the cause is gone.
 
 use std::{
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Read as _, Write as _},
     net::SocketAddr,
     thread,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use ferry_e2e::{Answer, Frail, Options, Raw, Server, body, eventually, gist, random_bytes};
 
 use crate::{
     alone,
-    ground::{Ground, narrow},
+    ground::{Ground, narrow, with_buffers},
 };
 
 /// Connects once more and gives what the server says first.
@@ -204,6 +204,31 @@ fn one_client_moves_no_more_than_its_rate_and_is_not_thrown_out_for_it() {
     // A slow machine is never faster; the start may use what was saved up.
     assert!(up <= 2 * RATE && down <= 2 * RATE);
     drop(raw);
+    ground.ends_as_it_began();
+}
+
+/// The buffers of sockets hold MiBs, which a slow client takes for longer than a window to make room in.
+#[test]
+fn a_client_that_reads_slowly_is_not_thrown_out_while_its_bytes_are_in_buffers() {
+    const WINDOW: Duration = Duration::from_secs(1);
+    let _alone = alone();
+    let ground = Ground::start("--progress-window 1 --progress-bytes 4KiB");
+    ground.server.write("new", &vec![7; 24 << 20]);
+    let mut client = with_buffers(&ground.server, None, 64 << 10);
+    client.write_all(b"GET new\n").unwrap();
+    let (began, mut taken, mut piece) = (Instant::now(), 0, [0; 8192]);
+    while began.elapsed() < 5 * WINDOW {
+        thread::sleep(WINDOW / 50);
+        client.read_exact(&mut piece).expect("it is still served");
+        taken += piece.len();
+    }
+    // It is still there, and the rest comes.
+    let mut rest = Vec::new();
+    client.write_all(b"CLOSE\n").unwrap();
+    client.read_to_end(&mut rest).unwrap();
+    assert!(taken + rest.len() > 24 << 20, "{taken} and {}", rest.len());
+    assert!(rest.ends_with(b"BYE\n"), "{:?}", String::from_utf8_lossy(&rest[rest.len().saturating_sub(200)..]));
+    drop(client);
     ground.ends_as_it_began();
 }
 

@@ -249,6 +249,8 @@ pub struct Arguments {
     pub(super) progress_window: Duration,
 
     /// Disconnect a client whose transfer moves fewer than BYTES in an interval of --progress-window
+    ///
+    /// Of a download, those count that the client's system has acknowledged.
     #[arg(long, value_name = "BYTES", default_value = "1KiB", value_parser = size)]
     pub(super) progress_bytes: u64,
 

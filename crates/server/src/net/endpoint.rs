@@ -3,7 +3,7 @@
 use std::{
     io::{self, IoSlice, Read},
     net::Shutdown,
-    os::fd::BorrowedFd,
+    os::fd::{AsFd as _, BorrowedFd},
 };
 
 use mio::{Interest, Registry, Token, event::Event, net::TcpStream};
@@ -16,6 +16,7 @@ use super::{
     proxy::{MAX_HEADER_BYTES, ProxiedClient, ProxyError, parse},
     tls::{Tls, TlsError},
 };
+use crate::sys;
 
 /// The most that one sendfile is asked for.
 const SENDFILE_BYTES: u64 = 1 << 20;
@@ -237,6 +238,12 @@ impl Endpoint {
         if let Transport::Tls(_, tls) = &mut self.transport {
             tls.rest();
         }
+    }
+
+    /// Returns how many of the bytes that the socket took have not arrived at the client's machine, where the system says so.
+    pub(crate) fn bytes_under_way(&self) -> Option<u64> {
+        let (Transport::Plain(socket) | Transport::Tls(socket, _)) = &self.transport;
+        sys::bytes_under_way(socket.as_fd()).ok()
     }
 
     /// Returns whether [`read`](Self::read) may return something.

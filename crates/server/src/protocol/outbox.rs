@@ -186,13 +186,15 @@ pub struct Outbox<F> {
     backlog: Option<Box<Backlog<F>>>,
     bytes: u64,
     sent: u64,
+    /// So many of the bytes that were sent have arrived at least; [`None`] where nobody says.
+    arrived: Option<u64>,
 }
 
 impl<F> Outbox<F> {
     /// Returns an empty queue, which owns no memory.
     #[must_use]
     pub fn new() -> Outbox<F> {
-        Outbox { backlog: None, bytes: 0, sent: 0 }
+        Outbox { backlog: None, bytes: 0, sent: 0, arrived: None }
     }
 
     /// Takes memory to use until the next [`rest`](Self::rest), unless it has some.
@@ -231,6 +233,18 @@ impl<F> Outbox<F> {
     #[must_use]
     pub fn sent(&self) -> u64 {
         self.sent
+    }
+
+    /// Notes that all but `bytes` of what was sent has arrived at the client's machine. Whoever says so once has to say it
+    /// again before progress is judged.
+    pub fn note_under_way(&mut self, bytes: u64) {
+        self.arrived = self.arrived.max(Some(self.sent.saturating_sub(bytes)));
+    }
+
+    /// Returns the bytes that have arrived, as far as it was noted; those that were sent where it never was.
+    #[must_use]
+    pub fn arrived(&self) -> u64 {
+        self.arrived.unwrap_or(self.sent)
     }
 
     /// Appends what `write` adds to the end of the text.
@@ -368,7 +382,10 @@ mod tests {
         assert_eq!(out.segments().count(), 3);
         out.advance(10);
         assert!(matches!(out.front(), Some((Segment::File { file: 'f', at: 12, left: 3 }, false))));
-        assert_eq!((out.bytes(), out.sent()), (3, 10));
+        assert_eq!((out.bytes(), out.sent(), out.arrived()), (3, 10, 10));
+        out.note_under_way(4);
+        out.note_under_way(7);
+        assert_eq!(out.arrived(), 6);
     }
 
     #[test]

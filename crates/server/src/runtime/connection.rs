@@ -1,6 +1,12 @@
 //! One client: its socket, its session, and the way between them.
 
-use std::{io::IoSlice, net::SocketAddr, os::fd::AsFd, sync::Arc, time::Instant};
+use std::{
+    io::IoSlice,
+    net::SocketAddr,
+    os::fd::AsFd,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use ferry_wire::{Code, Failure};
 use mio::{Token, event::Event};
@@ -36,7 +42,13 @@ pub(super) struct Connection {
     pub(super) admitted: Admitted,
     /// The occupation that it is counted under. Only the counting code may change it.
     pub(super) occupation: Occupation,
+    /// When it was asked last how much of the output has arrived.
+    looked_at: Option<Instant>,
 }
+
+/// Between two looks at what has arrived, while the socket is full: it costs a system call, and progress is judged by windows
+/// that are longer.
+const LOOK: Duration = Duration::from_secs(1);
 
 impl Connection {
     /// Returns a client that has just connected.
@@ -44,9 +56,11 @@ impl Connection {
         token: Token,
         endpoint: Endpoint,
         peer: SocketAddr,
-        session: Session<Disk>,
+        mut session: Session<Disk>,
         admitted: Admitted,
     ) -> Connection {
+        // From here on it is said what has arrived.
+        session.outbox().note_under_way(0);
         Connection {
             token,
             endpoint: Some(endpoint),
@@ -57,6 +71,7 @@ impl Connection {
             queued: Queued::default(),
             admitted,
             occupation: Occupation { state: ClientState::Request, downloads: false, uploads: 0 },
+            looked_at: None,
         }
     }
 
@@ -172,6 +187,21 @@ impl Connection {
         Ok(count)
     }
 
+    /// The clock of its session has run down. What fills the buffers of sockets is no progress of the client's, and what
+    /// drains from them is.
+    pub(super) fn handle_timeout(&mut self, now: Instant) {
+        self.note_under_way(now);
+        self.session.handle_timeout(now);
+    }
+
+    /// Asks how much of the output has not arrived.
+    fn note_under_way(&mut self, now: Instant) {
+        self.looked_at = Some(now);
+        if let Some(bytes) = self.endpoint.as_ref().and_then(Endpoint::bytes_under_way) {
+            self.session.outbox().note_under_way(bytes);
+        }
+    }
+
     /// Sends from the outbox until it is empty, the socket is full, or `budget` bytes are gone, and
     /// returns how many went.
     pub(super) fn flush(&mut self, budget: u64, now: Instant) -> u64 {
@@ -184,7 +214,13 @@ impl Connection {
                     outbox.advance(count as u64);
                     sent += count as u64;
                 }
-                Ok(None) | Err(SendingStopped::Socket(Unsent::Full)) => break,
+                Err(SendingStopped::Socket(Unsent::Full)) => {
+                    if self.looked_at.is_none_or(|last| now.saturating_duration_since(last) >= LOOK) {
+                        self.note_under_way(now);
+                    }
+                    break;
+                }
+                Ok(None) => break,
                 Err(SendingStopped::Socket(Unsent::Lost)) => self.session.disconnected(now),
                 Err(SendingStopped::File(error)) => self.session.range_failed(*error, now),
             }

@@ -376,7 +376,7 @@ impl Server {
         while let Some(token) = self.timers.expired(now) {
             let Some(connection) = self.connections.get(token) else { continue };
             connection.timer = None;
-            connection.session.handle_timeout(now);
+            connection.handle_timeout(now);
             self.scheduler.queue(token, &mut connection.queued);
         }
     }

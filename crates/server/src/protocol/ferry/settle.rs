@@ -139,7 +139,7 @@ impl<H: Handles> FerrySession<H> {
         match waiting {
             Waiting::Idle | Waiting::Line => self.requests,
             Waiting::Body => self.body_bytes,
-            Waiting::Output => self.outbox.sent(),
+            Waiting::Output => self.outbox.arrived(),
             Waiting::Store | Waiting::Root | Waiting::Linger => 0,
         }
     }

@@ -91,7 +91,7 @@ impl<H: Handles> HttpSession<H> {
         match waiting {
             Waiting::Idle | Waiting::Line => self.requests.into(),
             Waiting::Body => self.body_bytes,
-            Waiting::Output => self.outbox.sent(),
+            Waiting::Output => self.outbox.arrived(),
             Waiting::Store | Waiting::Root | Waiting::Linger => 0,
         }
     }
