@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use ferry_client::{Across, Event, PlanReport, Relay, Report, Settings};
+use ferry_client::{Across, EntryKind, Event, FileMeta, PlanReport, Relay, Report, Settings};
 use ferry_e2e::{Server, random_bytes, seed};
 
 use super::{
@@ -214,6 +214,75 @@ fn a_plan_is_carried_out_wherever_either_connection_is_cut() {
                 whole(planned(&scene, "d"), "d", &what);
                 assert_eq!(proxy.cuts_left(), 0, "{what}");
                 std::fs::remove_dir_all(scene.to.path("d")).unwrap();
+            }
+        }
+    }
+}
+
+/// A listing is not believed: neither of a file that has grown since, nor of one that has shrunk.
+#[test]
+fn files_are_of_the_size_that_they_have_when_they_are_read() {
+    let scene = Scene::new(10);
+    let sizes: [usize; 6] = [0, 10, 700 << 10, 3 << 20, (8 << 20) - 1, 9 << 20];
+    let content = random_bytes(seed(), 1000).repeat((9 << 20) / 1000 + 1);
+    let texts: Vec<String> = (0..sizes.len() * sizes.len()).map(|number| format!("f{number}")).collect();
+    for (number, text) in texts.iter().enumerate() {
+        scene.from.write(text, &content[..sizes[number / sizes.len()]]);
+    }
+    let listed = connect(scene.from.address()).list(None).unwrap();
+    let files: Vec<Relay> = texts
+        .iter()
+        .enumerate()
+        .map(|(number, text)| {
+            let told = sizes[number % sizes.len()] as u64;
+            let meta = listed.iter().find(|entry| entry.name.as_str() == text).map(|entry| match &entry.kind {
+                EntryKind::File(meta) => FileMeta { size: told, ..meta.clone() },
+                EntryKind::Directory(_) => panic!("a file"),
+            });
+            Relay { source: name(text), meta, name: name(text) }
+        })
+        .collect();
+    let (report, events) = scene.relay(&files, 5, |_| {});
+    assert!(report.is_whole() && report.files == files.len(), "{:?} {events:?}", report.failures);
+    for text in &texts {
+        assert!(scene.to.read(text) == scene.from.read(text), "{text}");
+    }
+}
+
+/// Their bodies come one behind the other, and are cut anywhere.
+#[test]
+fn files_that_are_asked_for_ahead_survive_the_loss_of_either() {
+    const COUNT: usize = 7;
+    let is_full = std::env::var("FERRY_SWEEP").is_ok_and(|value| value == "full");
+    let scene = Scene::new(10);
+    let content = random_bytes(seed(), 10_000).repeat((2 << 20) / 10_000 + COUNT);
+    let texts: Vec<String> = (0..COUNT).map(|number| format!("f{number}")).collect();
+    for (number, text) in texts.iter().enumerate() {
+        scene.from.write(text, &content[number * 10..][..(1 << 20) + number * 100_000]);
+    }
+    let mut files: Vec<Relay> = Vec::new();
+    for entry in connect(scene.from.address()).list(None).unwrap() {
+        if let (EntryKind::File(meta), true) = (entry.kind, entry.name.as_str() != "large") {
+            files.push(Relay { source: entry.name.clone(), meta: Some(meta), name: entry.name });
+        }
+    }
+    assert_eq!(files.len(), COUNT);
+    let all: u64 = files.iter().filter_map(|file| Some(file.meta.as_ref()?.size)).sum();
+    let step = all / if is_full { 100 } else { 6 };
+    for (proxy, way) in [(&scene.before_from, Way::Down), (&scene.before_to, Way::Up)] {
+        for after in (step / 2..all).step_by(step as usize) {
+            let again = if after % 2 == 0 { Manner::End } else { Manner::Reset };
+            proxy.cut(&[Cut { way, after, manner: Manner::End }, Cut { way, after: step, manner: again }]);
+            let (report, events) = scene.relay(&files, 5, |_| {});
+            let what = format!("{way:?} {after}: {events:?}");
+            assert!(report.is_whole() && report.files == COUNT, "{:?} {what}", report.failures);
+            // The server that they go to keeps nothing of them.
+            let is_anew = events.iter().any(|event| event.starts_with("restarted"));
+            assert!(way == Way::Up || !is_anew, "{what}");
+            proxy.cut_no_more();
+            for text in &texts {
+                assert!(scene.to.read(text) == scene.from.read(text), "{text} {what}");
+                std::fs::remove_file(scene.to.path(text)).unwrap();
             }
         }
     }

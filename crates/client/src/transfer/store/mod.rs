@@ -180,8 +180,8 @@ impl Job for Common<'_> {
     type Own = ();
 
     fn round(&self, link: &mut Link, hand: Hand<'_, '_>, (): &mut ()) -> Ended {
-        let (large_from, permissions) = (self.large_from, self.permissions);
-        let manner = ReaderManner { large_from, permissions, greeting: link.greeting().cloned() };
+        let Common { large_from, resumable_from, permissions, .. } = *self;
+        let manner = ReaderManner { large_from, resumable_from, permissions, greeting: link.greeting().cloned() };
         thread::scope(|scope| {
             let round = Round {
                 files: self.files,

@@ -109,6 +109,8 @@ pub(super) enum Order {
 pub(super) struct ReaderManner {
     /// Files from this size on are large.
     pub(super) large_from: u64,
+    /// Of files from this size on the server is asked what it has; [`None`] for none.
+    pub(super) resumable_from: Option<u64>,
     /// Those that files bring with them.
     pub(super) permissions: Permissions,
     /// The server's greeting.
@@ -293,7 +295,7 @@ impl Reading {
     }
 
     fn read(&mut self, index: usize, file: &Store) -> Result<(), Gone> {
-        let ReaderManner { large_from, permissions, greeting } = &self.outlet.manner;
+        let ReaderManner { large_from, permissions, greeting, .. } = &self.outlet.manner;
         let (large_from, permissions) = (*large_from, *permissions);
         if let Err(error) = permissions.check_kept(greeting.as_ref()) {
             return self.outlet.fail(index, error);

@@ -1,19 +1,19 @@
 //! Reads the files of another server that are to be stored, ahead of the connection that stores them.
 //!
-//! Each connection that stores has one of its own that reads. Small ones are asked for many ahead and go into runs, whole and verified. A large one is read when it is known from where on;
-//! after a lost connection it is gone on with by READ and its tag. The CRC of what was not read in one body is the one that its
+//! Each connection that stores has one of its own that reads. Files that are sent whole in any case are asked for many ahead;
+//! small ones of them go into runs, whole and verified. Any other one is read when it is known from where on. After a lost
+//! connection a large one is gone on with by READ and its tag. The CRC of what was not read in one body is the one that its
 //! server computes of the whole (SUM), and the server that stores it has to have the same.
 
-use std::{
-    collections::{HashSet, VecDeque},
-    time::{Duration, Instant},
-};
+mod body;
+
+use std::collections::{HashSet, VecDeque};
 
 use ferry_wire::{
-    AskedMode, Code, Crc32, Digest, Failure, FileMeta, Greeting, Name, Options, Reply, Request, write_block_header,
-    write_end, write_hole,
+    AskedMode, Code, Digest, Failure, FileMeta, Greeting, Options, Reply, Request, write_block_header, write_end,
 };
 
+use self::body::{Break, Flow, Reading, leave_holes, read_body, receive, say_blocks, sum};
 use super::{
     super::{
         Relay,
@@ -22,19 +22,18 @@ use super::{
         tally::UNKNOWN_BYTES,
     },
     files::SourceServer,
+    large::RESUME_BYTES,
     reader::{Chunk, Gone, LARGE_BYTES, Opened, Order, Outlet, SmallUpload},
 };
 use crate::{
     address::Address,
-    block::{BLOCK_BYTES, Block},
     connection::Connection,
     conversation::{
-        Exchange, Extent, Next,
+        Exchange,
         requests::{self, Stat},
         unexpected,
     },
     error::Error,
-    link::Link,
     local::Version,
     options::{Cancel, Permissions},
 };
@@ -59,9 +58,6 @@ pub(super) fn mendable(error: &Error) -> Option<&'static str> {
     }
 }
 
-/// Between two reports of how the line is.
-const REPORT: Duration = Duration::from_millis(50);
-
 /// Reads those of `files` that `taker` takes, until `leave` is raised.
 pub(super) fn relay(
     mut outlet: Outlet,
@@ -79,7 +75,7 @@ pub(super) fn relay(
             again: VecDeque::new(),
             large: VecDeque::new(),
             grown: HashSet::new(),
-            flow: Flow { progress: false, next_report: Instant::now(), slept: Duration::ZERO },
+            flow: Flow::new(),
         };
         relaying.relay_all(connection)
     });
@@ -102,35 +98,12 @@ struct Relaying<'r, 'c, 't> {
     flow: Flow,
 }
 
-/// What has come.
-struct Flow {
-    /// Something has, since the connection was opened.
-    progress: bool,
-    next_report: Instant,
-    /// How long the connection had slept by the last report.
-    slept: Duration,
-}
-
-impl Flow {
-    /// Something has come; tells how the line is, where that is due.
-    fn came(&mut self, link: &mut Link, taker: &Taker<'_, '_>) {
-        self.progress = true;
-        let now = Instant::now();
-        if taker.may_share() && now >= self.next_report {
-            self.next_report = now + REPORT;
-            let slept = link.slept();
-            taker.note_source(link.line(), slept - self.slept);
-            self.slept = slept;
-        }
-    }
-}
-
-/// A small file, or one of which nobody knows yet.
+/// A file that is asked for.
 #[derive(Debug, Clone, Copy)]
 struct Wanted {
     index: usize,
-    /// Its size, where it is small enough to be asked for at once.
-    size: Option<u64>,
+    /// All of it is, and not only its size.
+    is_whole: bool,
     /// Its size, as far as it was told.
     told: u64,
     tries: u32,
@@ -143,8 +116,16 @@ struct Large {
     meta: FileMeta,
     /// The reader was told of it.
     announced: bool,
+    /// It was asked for ahead: its whole body is what comes next.
+    is_open: bool,
     /// The order that is not carried out yet.
     order: Option<LargeOrder>,
+}
+
+impl Large {
+    fn new(index: usize, meta: FileMeta, is_open: bool) -> Large {
+        Large { index, meta, announced: false, is_open, order: None }
+    }
 }
 
 #[derive(Debug)]
@@ -154,39 +135,6 @@ enum LargeOrder {
     Read(Reading),
 }
 
-/// A large file that is read.
-#[derive(Debug)]
-struct Reading {
-    /// Of the bytes from `begun` on.
-    digest: Digest,
-    begun: u64,
-    /// The CRC of the whole, as its server computes it.
-    sum: Option<Crc32>,
-    /// All of it came in one body.
-    in_one: bool,
-}
-
-/// Why a connection is of no more use.
-enum Break {
-    /// Nobody listens any more.
-    Gone,
-    Broken(Error),
-    /// The rest of the body is not wanted.
-    Unwanted,
-}
-
-impl From<Gone> for Break {
-    fn from(_: Gone) -> Break {
-        Break::Gone
-    }
-}
-
-impl From<Error> for Break {
-    fn from(error: Error) -> Break {
-        Break::Broken(error)
-    }
-}
-
 impl Relaying<'_, '_, '_> {
     /// Reads all files, on connections that are opened again where they are lost.
     fn relay_all(mut self, connection: &mut Connection) -> Result<(), Gone> {
@@ -194,7 +142,7 @@ impl Relaying<'_, '_, '_> {
             let mut asked = VecDeque::new();
             let mut broken = None;
             let result = connection.converse(|link| {
-                self.flow.slept = link.slept();
+                self.flow.begin(link);
                 let mut exchange = Exchange::new(link);
                 match self.read(&mut exchange, &mut asked) {
                     Ok(()) => Ok(()),
@@ -206,6 +154,8 @@ impl Relaying<'_, '_, '_> {
                 }
             });
             asked.into_iter().rev().for_each(|wanted| self.again.push_front(wanted));
+            // What is left of them is asked for by READ.
+            self.large.iter_mut().for_each(|large| large.is_open = false);
             let error = match (result, broken) {
                 (_, Some(Break::Gone)) => return Err(Gone),
                 (Err(error), _) => error,
@@ -216,7 +166,7 @@ impl Relaying<'_, '_, '_> {
                     Err(error) => error,
                 },
             };
-            if std::mem::take(&mut self.flow.progress) {
+            if self.flow.take_progress() {
                 self.outage.end();
             }
             let taker = self.taker;
@@ -258,9 +208,16 @@ impl Relaying<'_, '_, '_> {
                     }
                 }
             };
-            self.take(exchange, first, reply)?;
-            self.flow.came(exchange.link(), self.taker);
             asked.pop_front();
+            if let Err(end) = self.take(exchange, first, reply) {
+                // One that is read by itself is gone on with, and what is not wanted is not asked for again.
+                let is_lost = matches!(end, Break::Broken(_));
+                if is_lost && self.large.iter().all(|large| large.index != first.index) {
+                    asked.push_front(first);
+                }
+                return Err(end);
+            }
+            self.flow.came(exchange.link(), self.taker);
         }
     }
 
@@ -278,10 +235,13 @@ impl Relaying<'_, '_, '_> {
                 continue;
             }
             let name = self.files[wanted.index].source.clone();
-            let request = match wanted.size {
-                Some(_) => Request::Get { name },
-                None => Request::Stat { name },
+            let request = match wanted.is_whole {
+                true => Request::Get { name },
+                false => Request::Stat { name },
             };
+            if wanted.is_whole && !self.is_small(wanted.told) {
+                leave_holes(exchange, self.outlet);
+            }
             if self.permissions() != Permissions::Usual {
                 exchange.telling_modes();
             }
@@ -308,8 +268,13 @@ impl Relaying<'_, '_, '_> {
 
     fn wanted(&self, index: usize) -> Wanted {
         let told = self.files[index].meta.as_ref().map(|meta| meta.size);
-        let size = told.filter(|size| !self.grown.contains(&index) && self.is_small(*size));
-        Wanted { index, size, told: told.unwrap_or(UNKNOWN_BYTES), tries: 0 }
+        let is_whole = told.is_some_and(|size| self.is_sent_whole(size)) && !self.grown.contains(&index);
+        Wanted { index, is_whole, told: told.unwrap_or(UNKNOWN_BYTES), tries: 0 }
+    }
+
+    /// Whether the server that it is sent to is not asked from where on a file of this size is wanted.
+    fn is_sent_whole(&self, size: u64) -> bool {
+        size < self.outlet.manner.resumable_from.unwrap_or(RESUME_BYTES).min(RESUME_BYTES)
     }
 
     fn is_small(&self, size: u64) -> bool {
@@ -319,29 +284,33 @@ impl Relaying<'_, '_, '_> {
     /// Takes the answer to what was asked first.
     fn take(&mut self, exchange: &mut Exchange<'_, ()>, wanted: Wanted, reply: Reply) -> Result<(), Break> {
         let index = wanted.index;
-        match (wanted.size, reply) {
+        match (wanted.is_whole, reply) {
             (_, Reply::Fail(failure)) if is_farewell(failure.code) => Err(Error::Server(failure).into()),
             (_, Reply::Fail(failure)) => self.fail(wanted, Error::Server(failure)),
-            (None, reply) => match requests::to_stat(reply)? {
+            (false, reply) => match requests::to_stat(reply)? {
                 Stat::Directory(_) => {
                     let failure = Failure::new(Code::NotAFile, "that is a directory");
                     Ok(self.outlet.fail(index, self.at_source(Error::Server(failure)))?)
                 }
                 Stat::File(meta) => {
-                    match self.is_small(meta.size) {
-                        true => self.again.push_back(Wanted { size: Some(meta.size), ..wanted }),
-                        false => self.large.push_back(Large { index, meta, announced: false, order: None }),
+                    match self.is_sent_whole(meta.size) {
+                        true => self.again.push_back(Wanted { is_whole: true, told: meta.size, ..wanted }),
+                        false => self.large.push_back(Large::new(index, meta, false)),
                     }
                     Ok(())
                 }
             },
-            (Some(_), Reply::File(meta)) if self.is_small(meta.size) => self.take_small(exchange, wanted, &meta),
-            (Some(_), Reply::File(_)) => {
+            (true, Reply::File(meta)) if self.is_small(meta.size) => self.take_small(exchange, wanted, &meta),
+            (true, Reply::File(meta)) if self.is_sent_whole(meta.size) => {
+                self.large.push_front(Large::new(index, meta, true));
+                self.read_large(exchange)
+            }
+            (true, Reply::File(_)) => {
                 self.grown.insert(index);
-                self.again.push_front(Wanted { size: None, ..wanted });
+                self.again.push_front(Wanted { is_whole: false, ..wanted });
                 Err(Break::Unwanted)
             }
-            (Some(_), reply) => Err(unexpected(reply).into()),
+            (true, reply) => Err(unexpected(reply).into()),
         }
     }
 
@@ -350,7 +319,7 @@ impl Relaying<'_, '_, '_> {
         let error = self.at_source(error);
         match mendable(&error) {
             Some(_) if wanted.tries < TRIES => {
-                self.again.push_back(Wanted { size: None, tries: wanted.tries + 1, ..wanted });
+                self.again.push_back(Wanted { is_whole: false, tries: wanted.tries + 1, ..wanted });
                 Ok(())
             }
             _ => Ok(self.outlet.fail(wanted.index, error)?),
@@ -392,9 +361,18 @@ impl Relaying<'_, '_, '_> {
     /// Does what is to be done with the first of the large files, until it is through.
     fn read_large(&mut self, exchange: &mut Exchange<'_, ()>) -> Result<(), Break> {
         while self.take_order()? {
-            let Some(Large { index, meta, order: Some(order), .. }) = self.large.front_mut() else { return Ok(()) };
+            let Some(Large { index, meta, is_open, order: Some(order), .. }) = self.large.front_mut() else {
+                return Ok(());
+            };
+            let is_open = std::mem::take(is_open);
             let name = &self.files[*index].source;
             let done = match order {
+                LargeOrder::Read(reading) if is_open && reading.is_of_all() => {
+                    say_blocks(exchange, self.outlet, meta.size, reading, (&mut self.flow, self.taker))
+                        .map(|()| reading.digest())
+                }
+                // The body that is open is not what is wanted.
+                _ if is_open => return Err(Break::Unwanted),
                 LargeOrder::Sum => {
                     sum(exchange, name, meta).map(|crc| Digest::resume(crc, meta.size)).map_err(Break::from)
                 }
@@ -445,16 +423,14 @@ impl Relaying<'_, '_, '_> {
         }
         while large.order.is_none() {
             large.order = match self.outlet.order()? {
-                Order::From(begun, _) => {
-                    Some(LargeOrder::Read(Reading { digest: Digest::new(), begun, sum: None, in_one: begun == 0 }))
-                }
+                Order::From(begun, _) => Some(LargeOrder::Read(Reading::from(begun))),
                 Order::Digest(..) => Some(LargeOrder::Sum),
                 Order::More => None,
                 // A file of another server is sent by one connection: nobody asks for a range.
                 Order::Skip | Order::Range(_) => {
-                    self.large.pop_front();
+                    let is_open = self.large.pop_front().is_some_and(|large| large.is_open);
                     self.outlet.say(Chunk::Skipped)?;
-                    return Ok(false);
+                    return if is_open { Err(Break::Unwanted) } else { Ok(false) };
                 }
             };
         }
@@ -468,131 +444,4 @@ fn at_source(address: &Address, error: Error) -> Error {
         Error::Interrupted => error,
         error => Error::AtSource { address: address.clone(), error: error.into() },
     }
-}
-
-/// Receives a body that has to fill `content`, and returns its CRC.
-fn receive(exchange: &mut Exchange<'_, ()>, content: &mut [u8]) -> Result<Crc32, Error> {
-    let mut filled = 0;
-    loop {
-        match exchange.piece()? {
-            Next::Bytes(bytes) => {
-                let room = content.get_mut(filled..filled + bytes.len());
-                room.ok_or_else(|| Error::violation("a body longer than it was said to be"))?.copy_from_slice(bytes);
-                filled += bytes.len();
-            }
-            Next::Hole(_) => return Err(Error::violation("a hole in a body that was to come whole")),
-            Next::End(body) if filled == content.len() => return Ok(body.crc()),
-            Next::End(_) => return Err(Error::violation("a body shorter than it was said to be")),
-        }
-    }
-}
-
-/// Returns the failure of a file that is not of the version any more that is copied.
-fn changed() -> Error {
-    Error::Server(Failure::new(Code::Changed, "it is another version by now"))
-}
-
-/// Has the server compute the CRC of the whole file, which has to be of this version.
-fn sum(exchange: &mut Exchange<'_, ()>, name: &Name, meta: &FileMeta) -> Result<Crc32, Error> {
-    exchange.ask(&Request::Sum { name: name.clone() }, ());
-    let sum = requests::to_sum(exchange.reply_after(Extent::Bytes(meta.size))?.1)?;
-    if (sum.size, &sum.tag) == (meta.size, &meta.tag) { Ok(sum.crc) } else { Err(changed()) }
-}
-
-/// Reads on from where it is, and says each block. Returns the digest of the whole file.
-fn read_body(
-    exchange: &mut Exchange<'_, ()>,
-    outlet: &mut Outlet,
-    (name, meta): (&Name, &FileMeta),
-    reading: &mut Reading,
-    flow: (&mut Flow, &Taker<'_, '_>),
-) -> Result<Digest, Break> {
-    let size = meta.size;
-    if reading.begun > 0 && reading.sum.is_none() {
-        reading.sum = Some(sum(exchange, name, meta)?);
-    }
-    let at = reading.begun + reading.digest.bytes();
-    if at < size || reading.in_one {
-        // What came on an earlier connection was never verified by the end of its body.
-        reading.in_one = at == 0;
-        // A server that knows no holes gets the zeros.
-        if outlet.manner.greeting.as_ref().is_some_and(|greeting| greeting.has(Greeting::HOLES)) {
-            exchange.leaving_holes();
-        }
-        let request = Request::Read { offset: at, length: None, tag: Some(meta.tag.clone()), name: name.clone() };
-        exchange.ask(&request, ());
-        match exchange.reply()?.1 {
-            Reply::File(now) if (now.size, &now.tag) == (size, &meta.tag) => {}
-            Reply::File(_) => return Err(changed().into()),
-            reply => return Err(unexpected(reply).into()),
-        }
-        say_blocks(exchange, outlet, size, reading, flow)?;
-    }
-    let whole = match (reading.in_one, reading.sum) {
-        (true, _) => return Ok(reading.digest.clone()),
-        (false, Some(crc)) => crc,
-        (false, None) => sum(exchange, name, meta)?,
-    };
-    if reading.begun == 0 && reading.digest.crc() != whole {
-        let crc = reading.digest.crc();
-        return Err(Error::Verification(format!("what came has the CRC {crc}, its server says {whole}")).into());
-    }
-    Ok(Digest::resume(whole, size))
-}
-
-/// Says the blocks and holes of an open body until its end.
-fn say_blocks(
-    exchange: &mut Exchange<'_, ()>,
-    outlet: &mut Outlet,
-    size: u64,
-    reading: &mut Reading,
-    (flow, taker): (&mut Flow, &Taker<'_, '_>),
-) -> Result<(), Break> {
-    loop {
-        let left = size - reading.begun - reading.digest.bytes();
-        let due = usize::try_from(left).map_or(BLOCK_BYTES, |left| left.min(BLOCK_BYTES));
-        let mut block = outlet.room();
-        // The time in which nobody took anything is not the server's.
-        exchange.link().restart_timeout();
-        let (filled, end) = fill(exchange, block.payload(due.max(1)), due)?;
-        flow.came(exchange.link(), taker);
-        if filled > 0 {
-            reading.digest.update(&block.payload(filled)[..filled]);
-            block.announce(filled);
-            say_block(outlet, block, filled as u64)?;
-        }
-        match end {
-            None => {}
-            Some(Next::Hole(zeros)) => {
-                reading.digest.append_zeros(zeros);
-                let mut block = outlet.room();
-                block.push(|out| write_hole(out, zeros));
-                say_block(outlet, block, zeros)?;
-            }
-            Some(_) if filled < due => return Err(Error::violation("a body shorter than it was said to be").into()),
-            Some(_) => return Ok(()),
-        }
-    }
-}
-
-/// Fills `room` with the next bytes of an open body, and returns how many there are, and a hole or the end that is behind them. Fewer
-/// than `due` bytes come only before such; where none are due, the end does.
-fn fill(exchange: &mut Exchange<'_, ()>, room: &mut [u8], due: usize) -> Result<(usize, Option<Next<usize>>), Error> {
-    let mut filled = 0;
-    while filled < due || due == 0 {
-        match exchange.read(&mut room[filled..])? {
-            Next::Bytes(_) if due == 0 => return Err(Error::violation("a body longer than it was said to be")),
-            Next::Bytes(got) => filled += got,
-            behind => return Ok((filled, Some(behind))),
-        }
-    }
-    Ok((filled, None))
-}
-
-/// Says a block that stands for so many bytes, unless nobody wants it any more.
-fn say_block(outlet: &mut Outlet, block: Block, bytes: u64) -> Result<(), Break> {
-    if outlet.is_called()? {
-        return Err(Break::Unwanted);
-    }
-    Ok(outlet.say(Chunk::Block { block, bytes })?)
 }
