@@ -254,7 +254,7 @@ fn more_is_not_kept_than_was_sent() {
         go(peer, &go_on(b""));
         peer.send("KEPT 99999999\n");
         // It leaves.
-        while peer.line_or_end().is_some() {}
+        while peer.read(&mut [0; 1 << 16]) {}
     })]);
     // However much it has sent before it sees that.
     let error = server.takes(&mut (&whole[..]).chain(io::repeat(7))).unwrap_err();
