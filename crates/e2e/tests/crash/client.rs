@@ -60,6 +60,8 @@ struct Resuming {
     id: String,
     name: String,
     version: Version,
+    /// Its size is told by its end alone. Given up, it is dropped.
+    is_stream: bool,
     /// The offset of the last GO: it is durable, so no later one may be lower.
     durable: usize,
     /// The furthest byte that was ever sent: no GO may lie behind it.
@@ -210,13 +212,17 @@ impl Client {
                 let resuming = resuming.clone();
                 self.in_flight.push(Change::Put(resuming.name, resuming.version));
                 frail.send(format!("END {}\n", crc(&bytes)))?;
-                let line = frail.line()?;
+                let line = final_line(frail)?;
                 self.saved(&line);
             }
             1 => {
+                if resuming.is_stream {
+                    resuming.durable = 0;
+                }
                 frail.send("STOP\n")?;
-                let line = frail.line()?;
+                let line = final_line(frail)?;
                 assert!(line.starts_with("FAIL stopped "), "{line:?}");
+                self.resuming.take_if(|resuming| resuming.is_stream);
             }
             _ => return Err(io::ErrorKind::ConnectionAborted.into()),
         }
@@ -228,10 +234,13 @@ impl Client {
     fn ask_to_resume(&mut self, frail: &mut Frail) -> io::Result<Option<usize>> {
         if self.resuming.is_none() {
             let (id, name, version) = (format!("{:016x}", self.random.number()), self.name('f'), self.version());
-            self.resuming = Some(Resuming { id, name, version, durable: 0, sent: 0, published: false });
+            let is_stream = self.random.below(2) == 0;
+            self.resuming = Some(Resuming { id, name, version, is_stream, durable: 0, sent: 0, published: false });
         }
-        let Resuming { id, name, version, durable, sent, published } = self.resuming.clone().expect("it was just made");
-        let line = frail.ask(&format!("RESUME {id} {} - {name}", version.length))?.line;
+        let Resuming { id, name, version, is_stream, durable, sent, published } =
+            self.resuming.clone().expect("it was just made");
+        let size = if is_stream { "-".into() } else { version.length.to_string() };
+        let line = frail.ask(&format!("RESUME {id} {size} - {name}"))?.line;
         if self.shared && line.starts_with("FAIL busy ") {
             self.counts.busy += 1;
             return Ok(None);
@@ -243,7 +252,10 @@ impl Client {
             return Ok(None);
         };
         assert!(!published, "{line:?}, but it was in its place");
+        let (offset, kept) = offset.split_once(" crc=").map_or((offset, None), |(offset, kept)| (offset, Some(kept)));
         let offset: usize = offset.parse().expect("an offset");
+        let expected = is_stream.then(|| crc(&version.bytes()[..offset]));
+        assert_eq!(kept, expected.as_deref(), "GO {offset}");
         assert!((durable..=sent).contains(&offset), "GO {offset}, where {durable} were durable and {sent} sent");
         self.counts.resumed += u64::from(sent > 0);
         self.counts.resumed_behind_0 += u64::from(offset > 0);
@@ -312,7 +324,7 @@ impl Client {
             frail.send(&blocks[..blocks.len() - "END 00000000\n".len()])?;
             frail.send(format!("END {}\n", crc(&bytes)))?;
             self.in_flight.push(Change::Put(resuming.name, resuming.version));
-            let line = frail.line()?;
+            let line = final_line(&mut frail)?;
             self.saved(&line);
         }
         for (name, entry) in &self.tree {
@@ -322,6 +334,16 @@ impl Client {
             }
         }
         Ok(())
+    }
+}
+
+/// The next line that ends a body: a stream that takes its time is told in between what is kept.
+fn final_line(frail: &mut Frail) -> io::Result<String> {
+    loop {
+        let line = frail.line()?;
+        if !line.starts_with("KEPT ") {
+            return Ok(line);
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    io::{BufRead as _, BufReader},
+    io::{BufRead as _, BufReader, Write as _},
     os::unix::fs::{FileExt as _, PermissionsExt as _},
     path::Path,
     process::Stdio,
@@ -161,6 +161,38 @@ fn a_server_that_comes_back_is_gone_on_with() {
     client.type_line("QUIT");
     assert_eq!(client.end(), 0);
     assert!(fs::read(directory.path().join("client/large.bin")).unwrap() == random_bytes(seed, 64 << 20));
+}
+
+/// More goes through the pipe than is kept here, and not all of it is kept here.
+#[test]
+fn a_pipe_goes_on_at_a_server_that_comes_back() {
+    let (root, directory) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let content = random_bytes(seed(), 112 << 20);
+    let (before, after) = content.split_at(80 << 20);
+    let mut first = Options::new().root(root.path()).start();
+    let address = first.address().to_string();
+    let mut child = command(directory.path(), &["put", &address, "-", "-o", "big"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut input = child.stdin.take().unwrap();
+    input.write_all(before).unwrap();
+    first.signal(Signal::KILL);
+    first.wait();
+    let second = Options::new().root(root.path()).address(&address).start();
+    input.write_all(after).unwrap();
+    let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
+    let most = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    let most: u64 = most.trim().trim_end_matches(" kB").parse().unwrap();
+    drop(input);
+    let output = child.wait_with_output().unwrap();
+    let (said, complaints) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+    assert!(output.status.success() && said.starts_with("put big: 112.0 MiB in "), "{said} {complaints}");
+    assert!(complaints.contains("connection lost: ") && !complaints.contains("anew"), "{complaints}");
+    assert!(second.read("big") == content);
+    assert!(most < 72 << 10, "it took {most} KiB of memory");
 }
 
 /// A server that takes its time, its port, and a directory with a `client` in it.
