@@ -103,10 +103,10 @@ fn check(text: &str) -> Result<(), NameError> {
     if has_control(text) {
         return Err(NameError::Control);
     }
-    for component in text.split('/') {
+    for component in text.as_bytes().split(|&byte| byte == b'/') {
         match component {
-            "" => return Err(NameError::EmptyComponent),
-            "." | ".." => return Err(NameError::Dots),
+            b"" => return Err(NameError::EmptyComponent),
+            b"." | b".." => return Err(NameError::Dots),
             _ if is_reserved(component) => return Err(NameError::Reserved),
             _ => {}
         }
@@ -128,11 +128,9 @@ fn has_control(text: &str) -> bool {
     has_control || !is_ascii && text.chars().any(char::is_control)
 }
 
-fn is_reserved(component: &str) -> bool {
-    component
-        .as_bytes()
-        .get(..RESERVED_PREFIX.len())
-        .is_some_and(|head| head.eq_ignore_ascii_case(RESERVED_PREFIX.as_bytes()))
+fn is_reserved(component: &[u8]) -> bool {
+    let head = component.get(..RESERVED_PREFIX.len());
+    head.is_some_and(|head| head.eq_ignore_ascii_case(RESERVED_PREFIX.as_bytes()))
 }
 
 impl From<&Name> for Arc<str> {

@@ -1,6 +1,9 @@
 //! The output of a session, in order: text, contents of files, ranges of files, padding.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{
+    collections::{VecDeque, vec_deque},
+    sync::Arc,
+};
 
 use crate::store::FileBytes;
 
@@ -95,21 +98,6 @@ impl<F> Backlog<F> {
         Backlog { parts: VecDeque::new(), text: Vec::new(), gone: 0, memory: Vec::new() }
     }
 
-    fn segments(&self) -> impl Iterator<Item = Segment<'_, F>> {
-        let mut text = &self.text[self.gone..];
-        self.parts.iter().map(move |part| match part {
-            Part::Text(bytes) => {
-                let (front, rest) = text.split_at(*bytes);
-                text = rest;
-                Segment::Bytes(front)
-            }
-            Part::Run { data, sent } => Segment::Bytes(&data[*sent..]),
-            Part::Shared { data, sent } => Segment::Bytes(&data[*sent..]),
-            Part::File { file, at, left } => Segment::File { file, at: *at, left: *left },
-            Part::Padding(left) => Segment::Padding(*left),
-        })
-    }
-
     /// Appends what `write` adds to the end of the text, and returns how many bytes that are.
     fn text<R>(&mut self, write: impl FnOnce(&mut Vec<u8>) -> R) -> (R, usize) {
         if self.gone >= GONE_BYTES && self.gone >= self.text.len() / 2 {
@@ -175,6 +163,31 @@ impl<F> Backlog<F> {
         let (gone, memory) = (text.len(), std::mem::take(&mut self.memory));
         self.gone = 0;
         Box::new(Backlog { parts: VecDeque::new(), text, gone, memory }).into_spare()
+    }
+}
+
+/// The runs of a queue, in order.
+struct Segments<'a, F> {
+    parts: vec_deque::Iter<'a, Part<F>>,
+    /// That of the parts to come.
+    text: &'a [u8],
+}
+
+impl<'a, F> Iterator for Segments<'a, F> {
+    type Item = Segment<'a, F>;
+
+    fn next(&mut self) -> Option<Segment<'a, F>> {
+        Some(match self.parts.next()? {
+            Part::Text(bytes) => {
+                let (front, rest) = self.text.split_at(*bytes);
+                self.text = rest;
+                Segment::Bytes(front)
+            }
+            Part::Run { data, sent } => Segment::Bytes(&data[*sent..]),
+            Part::Shared { data, sent } => Segment::Bytes(&data[*sent..]),
+            Part::File { file, at, left } => Segment::File { file, at: *at, left: *left },
+            Part::Padding(left) => Segment::Padding(*left),
+        })
     }
 }
 
@@ -299,7 +312,10 @@ impl<F> Outbox<F> {
 
     /// Returns all runs, in order; none is empty.
     pub fn segments(&self) -> impl Iterator<Item = Segment<'_, F>> {
-        self.backlog.iter().flat_map(|backlog| backlog.segments())
+        match &self.backlog {
+            Some(backlog) => Segments { parts: backlog.parts.iter(), text: &backlog.text[backlog.gone..] },
+            None => Segments { parts: vec_deque::Iter::default(), text: &[] },
+        }
     }
 
     /// Takes the first `bytes` bytes out: they were sent.

@@ -20,8 +20,8 @@ use crate::{
     store::{Disk, OpenFile, StoreError},
 };
 
-/// Runs of bytes that are sent by one call: the small files that are queued at once, and what stands between them.
-const SLICES: usize = 64;
+/// Runs of bytes that are sent by one call: as many files of 4 KiB as are queued at once, and what stands between them.
+const SLICES: usize = 36;
 
 /// Stands in for bytes that can't be read any more.
 static ZEROS: [u8; 16 << 10] = [0; 16 << 10];

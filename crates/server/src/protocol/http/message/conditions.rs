@@ -41,6 +41,10 @@ pub enum Precondition {
 
 impl Conditions {
     pub(super) fn of(fields: Fields<'_>) -> Result<Conditions, Refusal> {
+        const NAMES: [&str; 5] = ["if-match", "if-none-match", "if-modified-since", "if-unmodified-since", "if-range"];
+        if !fields.may_have_any(NAMES) {
+            return Ok(Conditions::default());
+        }
         let time = |name| fields.first(name).and_then(HttpDate::parse).map(|HttpDate(time)| time);
         Ok(Conditions {
             if_match: Tags::of(fields, "if-match")?,

@@ -39,19 +39,28 @@ impl<'a> Fields<'a> {
     }
 
     /// Returns the values of the field `name`, which is given in lower case.
+    #[inline]
     pub(super) fn all(self, name: &str) -> impl Iterator<Item = &'a [u8]> {
         let sought = if self.may_have(name) { self } else { Fields { lines: &[], marks: 0 } };
         sought.iter().filter(move |(other, _)| other.eq_ignore_ascii_case(name.as_bytes())).map(|(_, value)| value)
     }
 
     /// Returns false only where no field is called `name`.
+    #[inline]
     fn may_have(self, name: &str) -> bool {
         self.marks & mark(name.as_bytes()) != 0
     }
 
+    /// Returns false only where no field is called by one of `names`.
+    #[inline]
+    pub(super) fn may_have_any<const N: usize>(self, names: [&str; N]) -> bool {
+        names.into_iter().any(|name| self.may_have(name))
+    }
+
     /// Returns the first value of the field `name`.
+    #[inline]
     pub(super) fn first(self, name: &str) -> Option<&'a [u8]> {
-        self.all(name).next()
+        if self.may_have(name) { self.all(name).next() } else { None }
     }
 
     /// Returns the value of the field `name`, which stands once at most.
@@ -60,6 +69,9 @@ impl<'a> Fields<'a> {
     ///
     /// Fails with `reason`, and closes nothing, where it stands more often.
     pub(super) fn one(self, name: &str, reason: &'static str) -> Result<Option<&'a [u8]>, Refusal> {
+        if !self.may_have(name) {
+            return Ok(None);
+        }
         let mut values = self.all(name);
         match (values.next(), values.next()) {
             (value, None) => Ok(value),
@@ -74,6 +86,7 @@ impl<'a> Fields<'a> {
 }
 
 /// Returns the bit by which a name is known in any case: names that differ may share one.
+#[inline]
 fn mark(name: &[u8]) -> u64 {
     let first = name.first().map_or(0, u8::to_ascii_lowercase);
     1 << ((name.len() * 5 + usize::from(first)) % 64)

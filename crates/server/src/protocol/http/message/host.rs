@@ -62,25 +62,31 @@ pub(super) fn is_of_a_name(fields: Fields<'_>) -> bool {
 /// Returns whether `host` is a name that anybody may have and lead anywhere: not one of a single part, as machines call
 /// each other, which no public name server knows.
 pub(super) fn is_public_name(host: &str) -> bool {
-    name_of(host).contains('.') && !is_fixed(host)
+    let name = name_of(host);
+    name.as_bytes().contains(&b'.') && !is_fixed_name(name)
 }
 
 /// Returns whether nobody can make `host` lead elsewhere: it is an address, or `localhost`.
 fn is_fixed(host: &str) -> bool {
-    if let Some(rest) = host.strip_prefix('[') {
-        return rest.split(']').next().is_some_and(|address| address.parse::<Ipv6Addr>().is_ok());
+    match host.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().is_some_and(|address| address.parse::<Ipv6Addr>().is_ok()),
+        None => is_fixed_name(name_of(host)),
     }
-    let name = name_of(host);
-    let last = name.rsplit('.').next().unwrap_or(name);
+}
+
+/// Does the same for a host that is no address in brackets, without its port.
+fn is_fixed_name(name: &str) -> bool {
+    let last = name.bytes().rposition(|byte| byte == b'.').map_or(name, |point| &name[point + 1..]);
     match last.bytes().all(|byte| byte.is_ascii_digit()) {
         true => name.parse::<Ipv4Addr>().is_ok(),
         false => last.eq_ignore_ascii_case("localhost"),
     }
 }
 
-/// Returns `host` without its port, and without the point at its end.
+/// Returns `host` without its port, and without the point at its end. Of an address in brackets it is no name.
 fn name_of(host: &str) -> &str {
-    host.split(':').next().unwrap_or(host).trim_end_matches('.')
+    let end = host.bytes().position(|byte| byte == b':').unwrap_or(host.len());
+    host[..end].trim_end_matches('.')
 }
 
 /// Returns whether `origin` is one of `host`.
