@@ -81,6 +81,16 @@ impl NameList {
         self.names.iter()
     }
 
+    /// Returns the list of what both lists have.
+    #[must_use]
+    pub fn of_both(&self, other: &NameList) -> NameList {
+        let (own, others) = (self.names.iter(), other.names.iter());
+        let own = own.filter(|name| other.names_itself(name.as_str()));
+        let mut both = NameList::of(own.chain(others.filter(|name| self.names_itself(name.as_str()))).cloned());
+        both.everything = self.everything && other.everything;
+        both
+    }
+
     /// Returns whether `name` is in the list, or beneath one that is, or leads to one.
     pub(super) fn takes(&self, name: &str, is_directory: bool) -> bool {
         is_directory && self.above.contains(name) || self.names_itself(name)
@@ -114,6 +124,21 @@ mod tests {
         assert!(parse(b"./\n", false).unwrap().takes("any/thing", false));
         assert!(parse(b".\n", false).unwrap().takes("any", false));
         assert!(!parse(b"", false).unwrap().takes("any", true));
+    }
+
+    #[test]
+    fn two_lists_have_in_common_what_is_in_one_and_within_the_other() {
+        let list = |text: &[u8]| parse(text, false).unwrap();
+        let both = |a: &[u8], b: &[u8]| {
+            let mut names: Vec<String> = list(a).of_both(&list(b)).names().map(ToString::to_string).collect();
+            names.sort();
+            assert_eq!(names.len(), list(b).of_both(&list(a)).names().count());
+            names
+        };
+        assert_eq!(both(b"a\nb/c\nd\n", b"a/x\nb\nd\ne\n"), ["a/x", "b/c", "d"]);
+        assert_eq!(both(b".\n", b"a/x\n"), ["a/x"]);
+        assert!(both(b"a\n", b"ab\n").is_empty());
+        assert!(list(b".\n").of_both(&list(b".\n")).takes("any", false));
     }
 
     #[test]

@@ -189,6 +189,41 @@ fn rules_hold_for_changes_too() {
 }
 
 #[test]
+fn a_list_and_a_place_for_old_versions_hold_for_changes_too() {
+    let (server, target, directory) = fixture();
+    let (here, there) = (directory.path().join("here"), server.path("copy"));
+    fs::write(directory.path().join("list"), "first\nd/in\nlater\nwhole\n").unwrap();
+    let options = ["--delete", "--files-from", "list", "--backup-dir", "old", "here", &target];
+    let mut watching = Watching::start(directory.path(), &options);
+    let has = |name: &str, bytes: &str| {
+        eventually(name, || fs::read(there.join(name)).is_ok_and(|read| read == bytes.as_bytes()).then_some(()));
+    };
+    has("first", "first");
+    fs::create_dir_all(here.join("d/out")).unwrap();
+    for name in ["unlisted", "d/in", "d/other", "later"] {
+        fs::write(here.join(name), name).unwrap();
+    }
+    fs::create_dir_all(here.join("whole/deep")).unwrap();
+    fs::write(here.join("whole/deep/x"), "x").unwrap();
+    for name in ["d/in", "later"] {
+        has(name, name);
+    }
+    has("whole/deep/x", "x");
+    fs::write(here.join("first"), "changed").unwrap();
+    has("first", "changed");
+    fs::remove_file(here.join("later")).unwrap();
+    eventually("what goes is deleted", || (!there.join("later").exists()).then_some(()));
+    let mut names: Vec<PathBuf> = content(&there).unwrap().into_keys().collect();
+    names.sort();
+    let expected = ["d", "d/in", "first", "whole", "whole/deep", "whole/deep/x"];
+    assert_eq!(names, expected.map(PathBuf::from));
+    assert_eq!((server.read("old/first"), server.read("old/later")), (b"first".to_vec(), b"later".to_vec()));
+    assert_eq!(watching.kill(Signal::INT), 130);
+    run(directory.path(), &["watch", "-L", "here", &target]).assert_failed(2, "has no option -L");
+    run(directory.path(), &["watch", "--backup-dir", "copy/old", "here", &target]).assert_failed(5, "outside");
+}
+
+#[test]
 fn a_directory_that_vanishes_ends_it() {
     let (server, target, directory) = fixture();
     let (here, there) = (directory.path().join("here"), server.path("copy"));

@@ -21,7 +21,7 @@ impl Session {
         let backup = wanted.sync.backup.as_ref().and_then(|path| path.to_str());
         let (backup, backup_there) = match (backup, wanted.sync.direction) {
             (Some(text), Direction::Down) => (Some(self.local_path(text)), None),
-            (Some(text), Direction::Up) => (None, Some(self.backup_there(text)?)),
+            (Some(text), Direction::Up) => (None, Some(self.backup_there(VERB, text)?)),
             (None, _) => (None, None),
         };
         if wanted.links != Links::Skip && wanted.sync.direction == Direction::Down {
@@ -60,9 +60,9 @@ impl Session {
     }
 
     /// Returns the directory of the server that `text` names, where files are to be kept.
-    fn backup_there(&self, text: &str) -> Result<Name, Failed> {
-        let name = self.remote_name(text).map_err(|problem| bad_name(VERB, text, problem))?;
-        name.ok_or_else(|| Failed::usage(format!("{VERB}: --backup-dir needs a directory beneath that of the server")))
+    pub(super) fn backup_there(&self, verb: &str, text: &str) -> Result<Name, Failed> {
+        let name = self.remote_name(text).map_err(|problem| bad_name(verb, text, problem))?;
+        name.ok_or_else(|| Failed::usage(format!("{verb}: --backup-dir needs a directory beneath that of the server")))
     }
 
     /// Carries a plan out and tells of it, for `verb`.

@@ -14,7 +14,7 @@ use ferry_wire::escaped;
 
 use super::{Session, names::bad_name};
 use crate::{
-    command::{Listed, WatchArgs},
+    command::WatchArgs,
     exit::{Exit, Failed},
     figures::Count,
     output::Event,
@@ -41,14 +41,21 @@ impl Session {
     pub(crate) fn watch(&mut self, args: &WatchArgs, if_absent: IfAbsent) -> Result<(), Failed> {
         let directory = self.local_path(&args.directory.text);
         let there = &*args.target.name.text;
-        let choice = self.choice_with(VERB, &args.choosing, &Listed::default(), args.ignore_files)?;
+        if args.no_links.are_wanted() {
+            let message =
+                format!("{VERB} has no option -L: it does not see what changes behind a link; SYNC -L sends that");
+            return Err(Failed::usage(message));
+        }
+        let choice = self.choice_with(VERB, &args.choosing, &args.listed, args.ignore_files)?;
         let server = self.server(&args.target.host)?;
         let failed = |error: Error| Failed::new(VERB, &error);
         let mut tree = TreeWatch::start(&directory, Instant::now()).map_err(failed)?;
         let settings = self.settings.clone();
         self.connect(&server, None, (&settings, if_absent))?;
         let remote = self.remote_name(there).map_err(|problem| bad_name(VERB, there, problem))?;
+        let backup = args.backup_dir.as_ref().map(|word| self.backup_there(VERB, &word.text)).transpose()?;
         let sync = Sync {
+            backup_there: backup,
             check: args.check,
             delete: args.delete,
             update: args.update,
@@ -120,6 +127,16 @@ impl Session {
         connected.map_err(Failure::of)
     }
 
+    /// Tells which names of a list are not there yet: they are sent when they come.
+    fn tell_still_missing(&mut self, plan: &Plan) {
+        for name in &plan.missing {
+            let shown = escaped(name.as_str());
+            self.output.remark(format_args!("{VERB}: {shown} is in the list and not there"), || {
+                Event::new("skipped").with("name", name.as_str()).with("reason", "it is in the list and not there")
+            });
+        }
+    }
+
     fn follow_changed(&mut self, followed: &Followed<'_>, changed: Changed) -> Result<(), Failure> {
         let names = match changed {
             Changed::Names(names) => Some(names),
@@ -129,7 +146,12 @@ impl Session {
         let sync = match names {
             None => followed.sync.clone(),
             Some(names) => {
-                let choice = Choice { only: Some(Arc::new(NameList::of(names))), ..followed.sync.choice.clone() };
+                let changed = NameList::of(names);
+                let only = followed.sync.choice.only.as_ref().map_or(changed.clone(), |list| list.of_both(&changed));
+                if only.names().next().is_none() {
+                    return Ok(());
+                }
+                let choice = Choice { only: Some(Arc::new(only)), ..followed.sync.choice.clone() };
                 Sync { choice, listed_may_be_gone: true, ..followed.sync.clone() }
             }
         };
@@ -138,6 +160,9 @@ impl Session {
         let looked =
             self.look_through(VERB.to_owned(), |client, watch| Plan::sync(client, directory, remote, &sync, watch));
         let mut plan = looked.map_err(|error| Failure::of(self.failure(VERB, &error)))?;
+        if is_whole {
+            self.tell_still_missing(&plan);
+        }
         if !is_whole && sync.max_delete.is_none() {
             plan.max_delete = most_deletions(directory, plan.deletions());
         }

@@ -3,7 +3,7 @@
 use clap::{Args, ValueHint};
 
 use super::{
-    choosing::{Choosing, IgnoreFiles, NothingLocal},
+    choosing::{Choosing, IgnoreFiles, Listed, NoLinks, NothingLocal},
     perms::Perms,
     transfers::{Clobbering, Move},
     value::{number, place},
@@ -55,10 +55,17 @@ pub(crate) struct WatchArgs {
     /// 1000]
     #[arg(short = 'M', long, value_name = "N", value_parser = number, allow_hyphen_values = true)]
     pub(crate) max_delete: Option<usize>,
+    /// Keep replaced and deleted files there in DIR, which is outside of the server's directory
+    #[arg(short = 'B', long, value_name = "DIR", value_parser = place)]
+    pub(crate) backup_dir: Option<Word>,
     #[command(flatten)]
     pub(crate) choosing: Choosing,
     #[command(flatten)]
+    pub(crate) listed: Listed,
+    #[command(flatten)]
     pub(crate) ignore_files: IgnoreFiles,
+    #[command(flatten)]
+    pub(crate) no_links: NoLinks,
     /// The local directory
     #[arg(value_name = "DIR", value_hint = ValueHint::DirPath, value_parser = place)]
     pub(crate) directory: Word,

@@ -126,6 +126,10 @@ impl NothingLocal {
 }
 
 impl NoLinks {
+    pub(crate) fn are_wanted(self) -> bool {
+        self.copied
+    }
+
     /// Fails where something was asked for that `verb` can't do.
     pub(crate) fn check(self, verb: &str) -> Result<(), Failed> {
         match self.copied {
