@@ -363,6 +363,9 @@ impl Greeting {
     /// The feature of a server that knows `HOLE` in bodies, and `WITH holes=yes`.
     pub const HOLES: &str = "holes";
 
+    /// The feature of a server that knows `HOLE` in the body of a part as well.
+    pub const PART_HOLES: &str = "part-holes";
+
     /// The feature of a server that takes parts of a resumable upload on several connections.
     pub const PARTS: &str = "parts";
 

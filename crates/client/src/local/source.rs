@@ -11,8 +11,8 @@ use std::{
 };
 
 use ferry_wire::{
-    AskedMode, Crc32, Digest, Greeting, Mode, Name, Options, Request, Sha256, Sha256Digest, Time, write_block_header,
-    write_end,
+    AskedMode, Crc32, Digest, Greeting, Mode, Name, Options, Request, Sha256, Sha256Digest, Time,
+    limits::MIN_HOLE_BYTES, write_block_header, write_end, write_hole,
 };
 use rustix::fs::{OFlags, Stat};
 
@@ -213,6 +213,45 @@ impl Source {
         digest.update(payload);
         block.announce(due);
         Ok(())
+    }
+
+    /// Does the same, or puts a hole of at most `bytes` bytes into `block` in place of bytes, where there is one that is worth
+    /// it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Source::fill`].
+    pub(crate) fn fill_leaving_holes(
+        &self,
+        block: &mut Block,
+        offset: u64,
+        bytes: u64,
+        digest: &mut Digest,
+    ) -> Result<(), Error> {
+        let data = self.data_in(offset..offset + bytes);
+        let hole = data.start - offset;
+        if hole < MIN_HOLE_BYTES {
+            return self.fill_at(block, offset, data.end - offset, digest);
+        }
+        block.clear();
+        block.push(|out| write_hole(out, hole));
+        digest.append_zeros(hole);
+        Ok(())
+    }
+
+    /// Returns the holes that are worth not being sent, in order: the first of them, in a mebibyte of memory.
+    pub(crate) fn holes(&self) -> Vec<Range<u64>> {
+        const MOST: usize = 1 << 16;
+        const MOST_LOOKS: usize = 4 * MOST;
+        let (mut holes, mut at, mut looks) = (Vec::new(), 0, 0);
+        while at < self.size() && holes.len() < MOST && looks < MOST_LOOKS {
+            let data = self.data_in(at..self.size());
+            if data.start - at >= MIN_HOLE_BYTES {
+                holes.push(at..data.start);
+            }
+            (at, looks) = (data.end, looks + 1);
+        }
+        holes
     }
 
     fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> Result<(), Error> {

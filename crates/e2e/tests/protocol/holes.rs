@@ -90,12 +90,62 @@ fn a_hole_that_can_not_be_is_refused() {
     for request in ["STAT f", "SUM f", "LIST", "DELETE f"] {
         raw.ask(&format!("WITH holes=yes\n{request}")).expect_failure("unsupported");
     }
-    // A part has none.
+    // One of a part is no longer than the part.
     assert_eq!(raw.ask("RESUME id 200000 - f").line, "GO 0");
     let mut other = Raw::greeted(server.address());
-    other.send("PART id 100000 100000 f\nHOLE 100000\nEND -\n");
+    other.send("PART id 100000 100000 f\nHOLE 100001\nEND -\n");
     other.answer("PART").expect_failure("bad-request");
     other.expect_eof();
+}
+
+#[test]
+fn parts_have_holes_that_are_holes_of_the_file_whatever_was_there() {
+    let server = Server::start();
+    if !makes_holes(&server) {
+        return eprintln!("skipped: no holes here");
+    }
+    let mut raw = Raw::connect(server.address());
+    assert!(raw.line().contains(" part-holes"));
+    let data = vec![7; 300_000];
+    let size = 5 + HUGE + 300_000 + HUGE;
+    assert_eq!(raw.ask(&format!("RESUME id {size} - f")).line, "GO 0");
+    let mut other = Raw::greeted(server.address());
+    let part = |offset: u64, parts: &[(&[u8], u64)]| {
+        let length: u64 = parts.iter().map(|(bytes, zeros)| bytes.len() as u64 + zeros).sum();
+        let mut text = format!("PART id {offset} {length} f\n").into_bytes();
+        for (bytes, zeros) in parts {
+            text.extend(format!("DATA {}\n", bytes.len()).into_bytes().into_iter().filter(|_| !bytes.is_empty()));
+            text.extend_from_slice(bytes);
+            text.extend(format!("HOLE {zeros}\n").into_bytes().into_iter().filter(|_| *zeros > 0));
+        }
+        text.extend(format!("END {}\n", crc_of(parts)).into_bytes());
+        text
+    };
+    // An older part, which the next one takes the place of, has written there.
+    let mut late = Raw::greeted(server.address());
+    late.send(format!("PART id {} 400000 f\nDATA 200000\n", HUGE - 400_000));
+    late.send(vec![9; 200_000]);
+    late.send("DATA 100000\n");
+    other.send(part(HUGE - 500_000, &[(b"", 500_005), (&data, 0)]));
+    assert_eq!(other.answer("PART").line, "DONE");
+    late.send(vec![9; 100_000]);
+    late.send("DATA 100000\n");
+    late.send(vec![9; 100_000]);
+    late.send("END -\n");
+    assert_eq!(late.answer("PART").word(1), "changed");
+    other.send(part(5 + HUGE + 300_000, &[(b"", HUGE)]));
+    assert_eq!(other.answer("PART").line, "DONE");
+    // Cut, and gone on with: the parts are kept.
+    raw.send("DATA 5\nbeginHOLE 70000\nSTOP\n");
+    raw.answer("PUT").expect_failure("stopped");
+    let go = raw.ask(&format!("RESUME id {size} - f"));
+    assert_eq!(go.line, format!("GO 70005 {}-{size}", HUGE - 500_000));
+    let whole = crc_of(&[(b"begin", HUGE), (&data, HUGE)]);
+    raw.send(format!("HOLE {}\nJOIN {whole}\n", HUGE - 500_000 - 70_005));
+    let saved = raw.answer("PUT");
+    assert_eq!((saved.word(0), saved.word(2)), ("SAVED", whole.to_string().as_str()), "{saved:?}");
+    assert_eq!(raw.ask("SUM f").word(2), whole.to_string());
+    assert!(taken(&server, "f") < 2 << 20, "{}", taken(&server, "f"));
 }
 
 #[test]

@@ -6,6 +6,8 @@ use std::{
     path::Path,
 };
 
+use ferry_e2e::eventually;
+
 use crate::place::Place;
 
 const BYTES: u64 = 24 << 20;
@@ -69,6 +71,57 @@ fn is_huge(path: &Path) -> bool {
     });
     let meta = file.metadata().unwrap();
     data && meta.len() == HUGE && meta.blocks() * 512 < 8 << 20
+}
+
+/// Data in many places, all of them apart: places and bytes.
+fn spread() -> impl Iterator<Item = (u64, Vec<u8>)> {
+    (0..24_u64).map(|index| {
+        let at =
+            [index * 3_000_000, (index << 35) + 70_001 * index, HUGE - (index + 1) * 1_500_000][index as usize % 3];
+        (at, vec![1 + index as u8; 1_000_000])
+    })
+}
+
+fn write_spread(path: &Path) {
+    let file = fs::File::create(path).unwrap();
+    file.set_len(HUGE).unwrap();
+    spread().for_each(|(at, bytes)| file.write_all_at(&bytes, at).unwrap());
+}
+
+/// Returns where a file has data.
+fn data(path: &Path) -> Vec<(u64, u64)> {
+    let file = fs::File::open(path).unwrap();
+    let (mut found, mut at) = (Vec::new(), 0);
+    while let Ok(start) = rustix::fs::seek(&file, rustix::fs::SeekFrom::Data(at)) {
+        at = rustix::fs::seek(&file, rustix::fs::SeekFrom::Hole(start)).unwrap();
+        found.push((start, at));
+    }
+    found
+}
+
+#[track_caller]
+fn is_spread(path: &Path, like: &Path) {
+    let file = fs::File::open(path).unwrap();
+    assert_eq!(file.metadata().unwrap().len(), HUGE);
+    for (at, bytes) in spread() {
+        let mut there = vec![0; bytes.len()];
+        file.read_exact_at(&mut there, at).unwrap();
+        assert!(there == bytes, "other bytes at {at}");
+    }
+    assert_eq!(data(path), data(like));
+}
+
+#[test]
+fn holes_cross_the_network_on_none_of_several_connections() {
+    let place = Place::new();
+    fs::File::create(place.local("probe")).unwrap().set_len(HUGE).unwrap();
+    if taken(&place, "probe") > 0 {
+        return eprintln!("skipped: no holes here");
+    }
+    write_spread(&place.local("huge"));
+    place.run_with(&["--parallel", "4"], "PUT huge", b"").fine();
+    is_spread(&place.server.path("huge"), &place.local("huge"));
+    eventually("it came in parts", || (place.server.log().matches("PART").count() > 4).then_some(()));
 }
 
 #[test]

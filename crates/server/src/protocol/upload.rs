@@ -213,11 +213,6 @@ impl<H: Handles> Upload<H> {
         self.id.is_some() && self.body.arrived() == 0
     }
 
-    /// Returns whether it is a part of another one.
-    pub(super) fn is_part(&self) -> bool {
-        self.is_part
-    }
-
     /// Returns whether parts may have the rest of it: its size is known then.
     pub(super) fn may_be_joined(&self) -> bool {
         self.id.is_some() && !self.is_stream()

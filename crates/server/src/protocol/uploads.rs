@@ -100,11 +100,6 @@ impl<H: Handles> Uploads<H> {
         self.by_number.values().any(|upload| upload.has_id(id) && !upload.is_receiving())
     }
 
-    /// Returns whether an upload is a part of another one.
-    pub(super) fn is_part(&self, number: UploadNumber) -> bool {
-        self.by_number.get(&number).is_some_and(|upload| upload.is_part())
-    }
-
     /// Returns whether parts may have the rest of an upload.
     pub(super) fn may_be_joined(&self, number: UploadNumber) -> bool {
         self.by_number.get(&number).is_some_and(|upload| upload.may_be_joined())

@@ -368,7 +368,7 @@ impl Store {
     ) -> Result<(), Errno> {
         self.complete_file(upload, staged, size)?;
         let file = staged.file.as_ref().ok_or(Errno::BADF)?;
-        self.write_back(file, size, staged.holes > 0, gets_on)?;
+        self.write_back(file, size, gets_on)?;
         self.sync(file)?;
         if let Some((journal_file, journal)) = &mut staged.journal {
             let moment = self.file_time();
@@ -383,10 +383,11 @@ impl Store {
 
     /// Sends a large file to the disk piece by piece, so that a slow disk is seen to get on: a sync
     /// says nothing before all is there.
-    fn write_back(&self, file: &OwnedFd, size: u64, has_holes: bool, gets_on: &dyn Fn() -> bool) -> Result<(), Errno> {
+    fn write_back(&self, file: &OwnedFd, size: u64, gets_on: &dyn Fn() -> bool) -> Result<(), Errno> {
         if self.durability == Durability::None || self.capabilities.in_memory || size <= WRITEBACK_BYTES {
             return Ok(());
         }
+        let has_holes = meta::is_sparse(&self.syscalls.stat(file)?);
         let mut at = 0;
         while at < size {
             // Of a file with holes, what is not there is passed over: that may be more than could be walked through.

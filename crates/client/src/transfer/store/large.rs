@@ -16,7 +16,7 @@ use super::{
     known::Known,
     reader::{Chunk, Opened, Order},
 };
-use crate::{block::Block, conversation::Exchange, error::Error};
+use crate::{block::Block, conversation::Exchange, error::Error, local::Source};
 
 /// Uploads from here on have an id, so that what arrived before a cut need not be sent again. Below, sending again costs less
 /// than the id, which has to reach the disks of both sides first.
@@ -127,6 +127,30 @@ enum Answer {
     Taken,
 }
 
+/// The holes of a large file.
+pub(super) enum Holes {
+    /// It has none, or they are sent as zeros.
+    Sent,
+    /// They are left out, also of parts: in order.
+    Left(Vec<Range<u64>>),
+    /// They are left out by one connection alone.
+    Alone,
+}
+
+impl Holes {
+    /// Returns the bytes of a file of `size` bytes that are to be sent from `offset` on, in parts if that is worth it.
+    fn data_after(&self, offset: u64, size: u64) -> u64 {
+        match self {
+            Holes::Sent => size - offset,
+            Holes::Left(holes) => {
+                let after = holes.iter().map(|hole| hole.end.max(offset) - hole.start.max(offset));
+                size - offset - after.sum::<u64>()
+            }
+            Holes::Alone => 0,
+        }
+    }
+}
+
 impl Round<'_, '_, '_, '_> {
     pub(super) fn store_large(&mut self, opened: Opened) -> Result<(), Stop> {
         let Opened { index, size, mtime, mode, version, stamp, source } = opened;
@@ -151,12 +175,8 @@ impl Round<'_, '_, '_, '_> {
                     return self.skip();
                 }
             }
-            // Of one with holes, what is left out would come in parts.
-            let is_sparse = source.as_ref().is_some_and(|source| source.is_sparse());
-            let has_holes = is_sparse && self.exchange.link().knows(Greeting::HOLES);
-            if !has_holes {
-                self.announce(index, size);
-            }
+            let holes = self.holes_of(source.as_ref());
+            self.announce(index, holes.data_after(0, size));
             self.exchange.with_mode(mode);
             let answer = self.ask(index, size, &Request::Resume { id: id.clone(), size: Some(size), mtime, name });
             self.common.coming.store(0, Ordering::Relaxed);
@@ -165,11 +185,12 @@ impl Round<'_, '_, '_, '_> {
                     if offset == 0 && parts.is_empty() {
                         self.tell_lost(index, "the server has nothing kept of it");
                     }
-                    let is_to_be_split = !has_holes && self.is_to_be_split(index, size - offset, !parts.is_empty());
+                    let left = holes.data_after(offset, size);
+                    let is_to_be_split = self.is_to_be_split(index, left, !parts.is_empty());
                     let Some(source) = source.as_ref().filter(|_| is_to_be_split) else {
                         return self.send_body(index, size, offset);
                     };
-                    if !self.send_shared(index, (id, offset, parts), source.clone())? {
+                    if !self.send_shared(index, (id, offset, parts), source.clone(), holes)? {
                         return Ok(());
                     }
                     self.common.past().ask_anew(index);
@@ -191,6 +212,16 @@ impl Round<'_, '_, '_, '_> {
         self.exchange.with_mode(mode);
         self.exchange.put(Some(size), mtime, self.files.name(index).clone());
         self.send_body(index, size, 0)
+    }
+
+    /// Returns the holes of a file that are not sent. Where the server takes none in parts, the file is for one connection.
+    fn holes_of(&mut self, source: Option<&Source>) -> Holes {
+        let link = self.exchange.link();
+        match source.filter(|source| source.is_sparse() && link.knows(Greeting::HOLES)) {
+            None => Holes::Sent,
+            Some(source) if link.knows(Greeting::PART_HOLES) => Holes::Left(source.holes()),
+            Some(_) => Holes::Alone,
+        }
     }
 
     /// Has the next upload fail where its name is taken. One that is taken already, where nothing `is_begun` of this upload,

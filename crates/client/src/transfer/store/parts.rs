@@ -53,6 +53,8 @@ pub(super) struct Parts {
     is_passed: bool,
     /// Where parts began that were taken from who did not move.
     robbed: BTreeSet<u64>,
+    /// Holes, in order: nothing of them is to be sent, so each is sent as a whole, and nothing else with it.
+    holes: Vec<Range<u64>>,
 }
 
 /// The connection that sends a part.
@@ -75,6 +77,7 @@ impl Parts {
             there: BTreeMap::new(),
             is_passed: false,
             robbed: BTreeSet::new(),
+            holes: Vec::new(),
         };
         let ends = told.iter().skip(1).map(|next| next.start).chain([size]);
         for (Range { start, end }, next) in told.iter().zip(ends) {
@@ -84,9 +87,29 @@ impl Parts {
         parts
     }
 
-    /// Returns the holder's next step, which moves the front if it is to send: at most `longest` bytes.
+    /// Has each of these holes sent as a whole; they are in order.
+    pub(super) fn with_holes(self, holes: Vec<Range<u64>>) -> Parts {
+        debug_assert!(holes.is_sorted_by(|one, next| one.end <= next.start), "{holes:?}");
+        Parts { holes, ..self }
+    }
+
+    /// Returns the range that the byte at `offset` is in: a hole, or what is between two; and whether it is a hole.
+    fn extent_at(&self, offset: u64) -> (Range<u64>, bool) {
+        let at = self.holes.partition_point(|hole| hole.end <= offset);
+        let before = at.checked_sub(1).map_or(0, |before| self.holes[before].end);
+        match self.holes.get(at) {
+            Some(hole) if hole.start <= offset => (hole.clone(), true),
+            Some(hole) => (before..hole.start, false),
+            None => (before..self.size, false),
+        }
+    }
+
+    /// Returns the holder's next step, which moves the front if it is to send: at most `longest` bytes, or a hole.
     pub(super) fn advance(&mut self, longest: u64) -> Front {
-        let longest = longest.max(1);
+        let longest = match self.extent_at(self.front) {
+            (hole, true) => hole.end - self.front,
+            (data, false) => longest.min(data.end - self.front).max(1),
+        };
         if self.front < self.back {
             let bytes = longest.min(self.back - self.front);
             self.front += bytes;
@@ -143,13 +166,15 @@ impl Parts {
         lost
     }
 
-    /// Takes a part for `hand`, of at most `longest` bytes: the last that nobody has.
+    /// Takes a part for `hand`, of at most `longest` bytes, or a hole: the last that nobody has.
     pub(super) fn take(&mut self, hand: usize, longest: u64) -> Option<Piece> {
         let (offset, end) = self.last_free()?;
         let piece = |start| Piece { offset: start, length: end - start };
-        let start = offset.max(end.saturating_sub(longest.max(1)));
+        let (extent, is_hole) = self.extent_at(end - 1);
+        let first = if is_hole { 0 } else { end.saturating_sub(longest.max(1)) };
+        let start = first.max(extent.start).max(offset);
         let aligned = start.next_multiple_of(ALIGNMENT);
-        let piece = if aligned < end && start > offset { piece(aligned) } else { piece(start) };
+        let piece = if aligned < end && start > offset.max(extent.start) { piece(aligned) } else { piece(start) };
         match self.given_back.get_mut(&offset) {
             Some((length, _)) if piece.offset > offset => *length -= piece.length,
             Some(_) => drop(self.given_back.remove(&offset)),
@@ -402,7 +427,10 @@ mod tests {
             at = end + 1;
         }
         let told = server.whole.clone();
-        let mut parts = Parts::new(size, server.reach, &told);
+        let mut holes: Vec<u64> = (0..2 * dice.below(8)).map(|_| dice.below(size + 1)).collect();
+        holes.sort_unstable();
+        let holes = holes.chunks(2).map(|ends| ends[0]..ends[1]).filter(|hole| !hole.is_empty()).collect();
+        let mut parts = Parts::new(size, server.reach, &told).with_holes(holes);
         let (mut ways, mut number, mut unknown) = (Vec::<OnItsWay>::new(), 0, told);
         for round in 0_u64.. {
             assert!(round < 100_000, "seed {seed}: {parts:?}");
@@ -473,13 +501,29 @@ mod tests {
                     ways.clear();
                     server.whole.sort_unstable_by_key(|part| part.start);
                     unknown = server.whole.clone();
-                    parts = Parts::new(size, server.reach, &unknown);
+                    parts = Parts::new(size, server.reach, &unknown).with_holes(parts.holes);
                 }
                 11 if dice.below(8) == 0 && !parts.has_doubts() => drop(parts.pass()),
                 _ => {}
             }
             server.hold(parts.front);
         }
+    }
+
+    #[test]
+    fn a_hole_is_a_part_of_its_own_however_long_it_is() {
+        const TIB: u64 = 1 << 40;
+        let (first, second) = (ALIGNMENT..TIB / 2, TIB / 2 + 3 * ALIGNMENT..TIB);
+        let mut parts = Parts::new(TIB, 0, &[]).with_holes(vec![first.clone(), second.clone()]);
+        let piece = |range: Range<u64>| Piece { offset: range.start, length: range.end - range.start };
+        assert_eq!(parts.take(1, 2 * ALIGNMENT), Some(piece(second.clone())));
+        assert_eq!(parts.take(1, 2 * ALIGNMENT), Some(piece(TIB / 2 + ALIGNMENT..second.start)));
+        assert_eq!(parts.take(2, 2 * ALIGNMENT), Some(piece(first.end..TIB / 2 + ALIGNMENT)));
+        // The holder comes to the other one from its front.
+        assert_eq!(parts.advance(2 * ALIGNMENT), Front::Send(ALIGNMENT));
+        assert_eq!(parts.advance(2 * ALIGNMENT), Front::Send(first.end - first.start));
+        assert_eq!(parts.advance(1), Front::Wait);
+        check(&parts);
     }
 
     #[test]

@@ -12,6 +12,7 @@ use ferry_wire::{Code, Crc32, Digest, Failure, Greeting, Id, Name};
 use super::{
     super::{Phase, crew::STALLED, drive::Stop, hand::Hand, pieces::Piece},
     Kind, Round, Sent,
+    large::Holes,
     parts::{Front, Parts},
     reader::{Chunk, Order},
 };
@@ -43,6 +44,8 @@ pub(super) struct Split {
     id: Id,
     name: Name,
     source: Source,
+    /// Holes are not sent.
+    leaves_holes: bool,
     state: Mutex<State>,
 }
 
@@ -64,6 +67,15 @@ struct State {
 impl Split {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Fills `block` with the first bytes of a range, or the hole there, and adds them to `digest`.
+    fn fill(&self, block: &mut Block, range: Range<u64>, digest: &mut Digest) -> Result<(), Error> {
+        let bytes = range.end - range.start;
+        match self.leaves_holes {
+            true => self.source.fill_leaving_holes(block, range.start, bytes, digest),
+            false => self.source.fill_at(block, range.start, bytes, digest),
+        }
     }
 
     /// Whether there is a part for `hand`.
@@ -138,6 +150,11 @@ impl Split {
     }
 }
 
+/// Returns how much of what a connection takes ahead a part is: one that is longer than others is a hole.
+fn weight(piece: Piece) -> u64 {
+    piece.length.min(MOST_PART_BYTES)
+}
+
 /// How the sending of a shared body ended.
 enum Lead {
     /// All of it is out: the digest of the whole, and whether parts have the last bytes.
@@ -174,6 +191,7 @@ impl Round<'_, '_, '_, '_> {
         index: usize,
         (id, offset, told): (Id, u64, Vec<Range<u64>>),
         source: Source,
+        holes: Holes,
     ) -> Result<bool, Stop> {
         self.open = Some(index);
         let size = source.size();
@@ -181,14 +199,19 @@ impl Round<'_, '_, '_, '_> {
         self.common.past().resumed(index, there);
         self.hand.progress |= self.common.past().has_grown(index, there);
         self.hand.begun(index, size, there);
+        let (leaves_holes, holes) = match holes {
+            Holes::Left(holes) => (true, holes),
+            Holes::Sent | Holes::Alone => (false, Vec::new()),
+        };
         let split = Arc::new(Split {
+            leaves_holes,
             index,
             holder: self.hand.id,
             id,
             name: self.files.name(index).clone(),
             source,
             state: Mutex::new(State {
-                parts: Parts::new(size, offset, &told),
+                parts: Parts::new(size, offset, &told).with_holes(holes),
                 is_open: true,
                 is_sending: false,
                 barred: HashSet::new(),
@@ -264,13 +287,17 @@ impl Round<'_, '_, '_, '_> {
             let step = split.state().parts.advance(self.longest_block());
             match step {
                 Front::Send(bytes) => {
-                    if let Err(error) = split.source.fill_at(block, front.bytes(), bytes, &mut front) {
-                        return Ok(Lead::Broken(error));
+                    let end = front.bytes() + bytes;
+                    // More than a block is a hole, unless the file has changed.
+                    while front.bytes() < end {
+                        if let Err(error) = split.fill(block, front.bytes()..end, &mut front) {
+                            return Ok(Lead::Broken(error));
+                        }
+                        self.known.sent(&front);
+                        split.state().is_sending = true;
+                        self.exchange.send(block)?;
+                        split.state().is_sending = false;
                     }
-                    self.known.sent(&front);
-                    split.state().is_sending = true;
-                    self.exchange.send(block)?;
-                    split.state().is_sending = false;
                     self.common.past().is_begun(split.index);
                     split.tell(&mut self.hand);
                     sent_at = Instant::now();
@@ -391,7 +418,7 @@ impl Round<'_, '_, '_, '_> {
         // What the server refuses from here on is this.
         self.open = None;
         self.exchange.part(split.id.clone(), piece.offset..piece.offset + piece.length, split.name.clone());
-        self.part_bytes += piece.length;
+        self.part_bytes += weight(piece);
         let (mut digest, mut block) = (Digest::new(), Block::new());
         let is_whole = loop {
             let sent = digest.bytes();
@@ -401,8 +428,8 @@ impl Round<'_, '_, '_, '_> {
             if self.is_refused()? || !split.wants(self.hand.id, piece) {
                 break false;
             }
-            if let Err(error) = split.source.fill_at(&mut block, piece.offset + sent, piece.length - sent, &mut digest)
-            {
+            let left = piece.offset + sent..piece.offset + piece.length;
+            if let Err(error) = split.fill(&mut block, left, &mut digest) {
                 split.state().unreadable.get_or_insert(error);
                 break false;
             }
@@ -422,7 +449,7 @@ impl Round<'_, '_, '_, '_> {
 
     /// The server has a part.
     pub(super) fn part_done(&mut self, split: &Split, piece: Piece, crc: Crc32) {
-        self.part_bytes = self.part_bytes.saturating_sub(piece.length);
+        self.part_bytes = self.part_bytes.saturating_sub(weight(piece));
         self.hand.progress = true;
         split.state().parts.done(piece, crc);
         split.tell(&mut self.hand);
@@ -431,7 +458,7 @@ impl Round<'_, '_, '_, '_> {
 
     /// The server does not take a part.
     pub(super) fn part_refused(&mut self, split: &Split, piece: Piece, failure: &Failure) {
-        self.part_bytes = self.part_bytes.saturating_sub(piece.length);
+        self.part_bytes = self.part_bytes.saturating_sub(weight(piece));
         log::info!("a part of {} bytes at {} is not taken: {failure}", piece.length, piece.offset);
         split.refused(self.hand.id, piece, failure.code);
         self.hand.crew().wake();

@@ -197,8 +197,6 @@ impl<H: Handles> FerrySession<H> {
     pub(super) fn body_line(&mut self, line: &[u8], now: Instant) {
         let parsed = match BodyLine::parse(line) {
             Ok(BodyLine::Fail(_)) => Err(BodyError::Line),
-            // A part is a range of bytes, which somebody thought worth a connection.
-            Ok(BodyLine::Hole(_)) if self.receives_part() => Err(BodyError::Line),
             // No parts have the rest of a plain upload, or of a part.
             Ok(BodyLine::Join(_)) if !self.may_be_joined() => Err(BodyError::Line),
             parsed => parsed,
@@ -244,14 +242,6 @@ impl<H: Handles> FerrySession<H> {
                 let place = self.queue.push_upload(number);
                 self.upload_event(number, now, |upload| upload.end_body(place, None));
             }
-        }
-    }
-
-    /// Returns whether the body that comes in is that of a part.
-    fn receives_part(&self) -> bool {
-        match self.phase {
-            Phase::Receiving(number) => self.uploads.is_part(number),
-            _ => false,
         }
     }
 

@@ -170,6 +170,7 @@ impl<H: Handles> FerrySession<H> {
             (!limits.read_only, Greeting::TOUCH),
             (true, Greeting::HOLES),
             (!limits.read_only, Greeting::PARTS),
+            (!limits.read_only, Greeting::PART_HOLES),
             (!limits.read_only, Greeting::STREAMS),
             (true, Greeting::SPACE),
         ];

@@ -107,7 +107,12 @@ impl Store {
         let _work = self.work_for(part)?;
         let staged = part.staged()?;
         let file = staged.file.as_ref().ok_or_else(|| part.of.error(Errno::BADF))?;
-        self.syscalls.write_all(file, chunk.bytes(), part.offset + at).map_err(|error| part.of.error(error))
+        let (at, start) = (part.offset + at, part.offset + at + chunk.hole);
+        if chunk.hole > 0 {
+            // An older part may have written there.
+            self.make_hole(file, at..start, staged.reserved).map_err(|error| part.of.error(error))?;
+        }
+        self.syscalls.write_all(file, chunk.bytes(), start).map_err(|error| part.of.error(error))
     }
 
     /// Writes the last bytes of a part: it is whole.
@@ -115,7 +120,7 @@ impl Store {
         let _work = self.work_for(part)?;
         self.write_part(part, at, chunk)?;
         let mut staged = part.staged()?;
-        let length = at + chunk.filled as u64;
+        let length = at + chunk.length();
         if let Some(file) = staged.file.as_ref().filter(|_| self.durability == Durability::Full) {
             self.syscalls.start_writeback(file, part.offset, length);
         }
