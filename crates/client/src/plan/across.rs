@@ -1,8 +1,8 @@
 //! From one server to another: what to make and to relay, and doing it.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
-use ferry_wire::{FileMeta, Greeting, Name, Time};
+use ferry_wire::{AskedMode, DirMeta, FileMeta, Greeting, Mode, Name};
 
 use super::{
     Looking, PlanReport, Remarks,
@@ -13,7 +13,7 @@ use super::{
 use crate::{
     choose::{Above, Choice, Chooser, Links},
     client::Client,
-    conversation::requests::Touch,
+    conversation::requests::{MadeDirectories, Touch},
     error::Error,
     local::repeated,
     options::Permissions,
@@ -36,19 +36,20 @@ pub struct Across {
     pub missing: Vec<Name>,
     /// Files left out because they would have the name that another one has: the first, the second, and that name.
     pub clashes: Vec<(Name, Name, Name)>,
-    /// The directories to make, whose times are set when all else is done.
-    directories: Vec<Timed>,
+    /// The directories to make, whose times and permissions are set when all else is done.
+    directories: Vec<Directory>,
     choice: Choice,
+    permissions: Permissions,
 }
 
-/// A directory that gets the time that it has at its source.
+/// A directory that gets the time and the permissions that it has at its source.
 #[derive(Debug)]
-struct Timed {
-    /// Its name there; [`None`] for the root, whose time no server tells.
+struct Directory {
+    /// Its name there; [`None`] for the root, of which no server tells anything.
     source: Option<Name>,
     name: Name,
-    /// Its time there; [`None`] where that is not known yet.
-    mtime: Option<Time>,
+    /// Its time there, and its permissions where they are to be kept; [`None`] where that is not known yet.
+    meta: DirMeta,
 }
 
 impl Across {
@@ -57,6 +58,12 @@ impl Across {
     #[must_use]
     pub fn choosing(choice: Choice) -> Across {
         Across { choice, ..Across::default() }
+    }
+
+    /// Looks for the permissions of directories as well, which are kept if [`Settings::permissions`] says so: from now on.
+    #[must_use]
+    pub fn keeping(self, permissions: Permissions) -> Across {
+        Across { permissions, ..self }
     }
 
     /// Adds the file `source`, which becomes `name`, if it is chosen. `meta` is what was told of it.
@@ -122,7 +129,8 @@ impl Across {
         let mut side = {
             let mut chooser = Chooser::new(&choice, top, Above::both(place), Box::new(|_, _| Ok(None)));
             let (end, links) = (End::Read, Links::Skip);
-            let mut look = Look { chooser: &mut chooser, end, links, remarks: &mut remarks, watch, tells_modes: false };
+            let tells_modes = self.permissions != Permissions::Usual && from.greeting().has(Greeting::MODES);
+            let mut look = Look { chooser: &mut chooser, end, links, remarks: &mut remarks, watch, tells_modes };
             let side = Side::there(from, source, &mut look)?;
             chooser.end()?;
             side
@@ -131,7 +139,7 @@ impl Across {
         let mut branch = Across { missing, ..Across::default() };
         branch.skipped.extend(remarks.skipped.into_iter().filter_map(|(name, error)| Some((name?, error))));
         if let Some(name) = name {
-            branch.make_like(source.cloned(), name.clone(), None);
+            branch.make_like(source.cloned(), name.clone(), side.top);
         }
         for node in side.nodes {
             let names = beneath(source, &node.name).map_err(|error| (node.name.clone(), error));
@@ -141,7 +149,9 @@ impl Across {
             });
             match (node.kind, names) {
                 (_, Err(skipped)) => branch.skipped.push(skipped),
-                (NodeKind::Directory { mtime, .. }, Ok((whole, name))) => branch.make_like(Some(whole), name, mtime),
+                (NodeKind::Directory { mtime, mode }, Ok((whole, name))) => {
+                    branch.make_like(Some(whole), name, DirMeta { mtime, mode });
+                }
                 (NodeKind::File { size, mtime, mode, tag }, Ok((source, name))) if choice.takes_file(size, mtime) => {
                     let meta = tag.map(|tag| FileMeta { size, mtime, mode, tag });
                     branch.files.push(Relay { source, meta, name });
@@ -154,9 +164,9 @@ impl Across {
     }
 
     /// Adds the directory `name`, which is like `source`.
-    fn make_like(&mut self, source: Option<Name>, name: Name, mtime: Option<Time>) {
+    fn make_like(&mut self, source: Option<Name>, name: Name, meta: DirMeta) {
         self.make.push(name.clone());
-        self.directories.push(Timed { source, name, mtime });
+        self.directories.push(Directory { source, name, meta });
     }
 
     /// Adds what another plan has found.
@@ -183,7 +193,7 @@ impl Across {
     }
 
     /// Makes the directories on the server of `to`, and copies the files from that of `from`. Times are kept, those of directories
-    /// as well where the server can set them. `watch` learns of the files, `index` being a place in [`Across::files`], and of
+    /// as well where the server can set them, and permissions as [`Settings::permissions`] says. `watch` learns of the files, `index` being a place in [`Across::files`], and of
     /// what else is refused. Files in a directory that could not be made are not tried.
     pub fn carry_out(
         &self,
@@ -193,12 +203,8 @@ impl Across {
         watch: &mut (dyn FnMut(&Event<'_>) + Send),
     ) -> PlanReport {
         let mut report = PlanReport::default();
-        let made = self.check_permissions(from, to, settings.permissions).and_then(|()| {
-            to.patiently(settings, watch, |to| match settings.keep_going {
-                true => to.make_all_directories(&self.make),
-                false => to.make_directories(&self.make).map(|()| Vec::new()),
-            })
-        });
+        let made = self.check_permissions(from, to, settings.permissions);
+        let made = made.and_then(|()| self.make_directories(to, settings, watch));
         let unmade = match made {
             Ok(refused) => refused,
             Err(error) => {
@@ -222,16 +228,48 @@ impl Across {
         report.blocked = self.files.len() - files.len();
         moved.untried += report.blocked;
         report.moved = moved;
-        if let Err(error) = self.keep_times((from, to), &names, settings, watch) {
-            watch(&Event::Refused { name: None, error: &error });
+        for (name, error) in self.settle_directories((from, to), &names, settings, watch) {
+            watch(&Event::Refused { name: name.as_ref(), error: &error });
             report.failures.push(error);
         }
         report
     }
 
+    /// Makes the directories, and returns those that can't be made, and why. Their owner may write into them from here on,
+    /// also into those that are there, where permissions are kept.
+    fn make_directories(
+        &self,
+        to: &mut Client,
+        settings: &Settings,
+        watch: &mut (dyn FnMut(&Event<'_>) + Send),
+    ) -> Result<Vec<(usize, Error)>, Error> {
+        let (permissions, greeting) = (settings.permissions, to.greeting().clone());
+        let open = |mode: Mode| permissions.asked(mode.open_to_owner(), Some(&greeting));
+        let modes: HashMap<&Name, Mode> = match greeting.has(Greeting::MODES) {
+            true => self.directories.iter().filter_map(|made| Some((&made.name, made.meta.mode?))).collect(),
+            false => HashMap::new(),
+        };
+        let asked: Vec<(&Name, Option<AskedMode>)> =
+            self.make.iter().map(|name| (name, modes.get(name).and_then(|mode| open(*mode)))).collect();
+        let MadeDirectories { mut refused, there } =
+            to.patiently(settings, watch, |to| to.make_directories_with(&asked, settings.keep_going))?;
+        if !settings.keep_going && !refused.is_empty() {
+            return Err(refused.swap_remove(0).1);
+        }
+        let closed = there.iter().filter_map(|(index, mode)| Some((*index, mode.filter(|mode| !mode.owner_writes())?)));
+        let touch =
+            |(index, mode): (usize, Mode)| Touch { name: self.make[index].clone(), mtime: None, mode: open(mode) };
+        let touches: Vec<Touch> = closed.map(touch).collect();
+        for (name, error) in set(to, &touches, settings, watch) {
+            // What is to come into it tells.
+            log::info!("cannot write into {name:?}: {error}");
+        }
+        Ok(refused)
+    }
+
     /// Fails where one server does not tell `permissions`, or the other one does not keep them.
     fn check_permissions(&self, from: &Client, to: &Client, permissions: Permissions) -> Result<(), Error> {
-        if self.files.is_empty() {
+        if self.files.is_empty() && self.make.is_empty() {
             return Ok(());
         }
         permissions.check_kept(Some(to.greeting()))?;
@@ -239,49 +277,78 @@ impl Across {
         told.map_err(|error| at_source(from, error))
     }
 
-    /// Gives directories the times that they have at their source, the deepest first, but for those within `unmade`. Whatever
-    /// can't be set stays as it is, and so do all where a connection is gone for good.
-    fn keep_times(
+    /// Gives directories the times and permissions that they have at their source, the deepest first, but for those within
+    /// `unmade`. Returns what can't be set, and why; a time that can't stays as it is, and so do all where a connection is gone
+    /// for good.
+    fn settle_directories(
         &self,
         (from, to): (&mut Client, &mut Client),
         unmade: &HashSet<Name>,
         settings: &Settings,
         watch: &mut (dyn FnMut(&Event<'_>) + Send),
-    ) -> Result<(), Error> {
-        let due: Vec<&Timed> = self.directories.iter().rev().filter(|timed| !is_within(unmade, &timed.name)).collect();
+    ) -> Vec<(Option<Name>, Error)> {
+        let due = self.directories.iter().rev().filter(|directory| !is_within(unmade, &directory.name));
+        let due: Vec<&Directory> = due.collect();
         if due.is_empty() || !to.is_connected() || !to.greeting().has(Greeting::TOUCH) {
-            return Ok(());
+            return Vec::new();
         }
-        let unknown = due.iter().filter(|timed| timed.mtime.is_none()).filter_map(|timed| timed.source.as_ref());
-        let unknown: Vec<&Name> = unknown.collect();
-        let mut asked = match unknown.is_empty() || !from.is_connected() {
-            true => Vec::new(),
+        let asks = |directory: &Directory| directory.meta.mtime.is_none() && directory.source.is_some();
+        let unknown: Vec<&Name> =
+            due.iter().filter(|one| asks(one)).filter_map(|directory| directory.source.as_ref()).collect();
+        let asked = match unknown.is_empty() || !from.is_connected() {
+            true => Ok(Vec::new()),
             false => {
                 let address = from.address().clone();
-                let times = from.patiently(settings, &mut |event| watch(&event.of_source(&address)), |from| {
+                from.patiently(settings, &mut |event| watch(&event.of_source(&address)), |from| {
                     seen::times(from, unknown.iter().copied())
-                });
-                times.map_err(|error| at_source(from, error))?
+                })
             }
-        }
-        .into_iter();
-        let touch = |Timed { source, name, mtime }: &Timed| {
-            let mtime = match source {
-                Some(_) if mtime.is_none() => asked.next().flatten(),
-                _ => *mtime,
-            };
-            Some(Touch { name: name.clone(), mtime: Some(mtime?), mode: None })
+        };
+        let (asked, mut failed) = match asked {
+            Ok(asked) => (asked, Vec::new()),
+            Err(error) => (Vec::new(), vec![(None, at_source(from, error))]),
+        };
+        let mut asked = asked.into_iter();
+        let (greeting, permissions) = (to.greeting().clone(), settings.permissions);
+        let keeps_modes = greeting.has(Greeting::MODES);
+        let touch = |directory: &Directory| {
+            let DirMeta { mtime, mode } = directory.meta;
+            let mtime = if asks(directory) { asked.next().flatten() } else { mtime };
+            let mode = mode.filter(|_| keeps_modes).and_then(|mode| permissions.asked(mode, Some(&greeting)));
+            let is_due = mtime.is_some() || mode.is_some();
+            is_due.then(|| Touch { name: directory.name.clone(), mtime, mode })
         };
         let touches: Vec<Touch> = due.into_iter().filter_map(touch).collect();
-        to.patiently(settings, watch, |to| {
-            to.touch_all(&touches, &mut |index, result| {
-                if let Err(error) = result {
-                    log::warn!("cannot set the time of {}: {error}", touches[index].name);
-                }
-                Ok(())
-            })
-        })
+        failed.extend(set(to, &touches, settings, watch));
+        failed
     }
+}
+
+/// Sets times and permissions. Returns which permissions can't be set, and why; and why nothing can be.
+fn set(
+    to: &mut Client,
+    touches: &[Touch],
+    settings: &Settings,
+    watch: &mut (dyn FnMut(&Event<'_>) + Send),
+) -> Vec<(Option<Name>, Error)> {
+    if touches.is_empty() {
+        return Vec::new();
+    }
+    let mut refused = Vec::new();
+    let done = to.patiently(settings, watch, |to| {
+        refused.clear();
+        to.touch_all(touches, &mut |index, result| {
+            let Touch { name, mode, .. } = &touches[index];
+            match result {
+                Err(error) if mode.is_some() => refused.push((Some(name.clone()), error)),
+                Err(error) => log::warn!("cannot set the time of {name}: {error}"),
+                Ok(()) => {}
+            }
+            Ok(())
+        })
+    });
+    refused.extend(done.err().map(|error| (None, error)));
+    refused
 }
 
 /// Returns an error of the server that is only read from.

@@ -81,11 +81,10 @@ impl Session {
             is_same: source.as_ref().is_some_and(is_same),
             into,
         };
+        let plan = Across::choosing(choice).keeping(moves.perms.permissions());
         // What is there is looked through on its own connection.
         let to = std::mem::replace(&mut self.client, source);
-        let plan = failures.asking(VERB, &first.host, |failures| {
-            self.plan_copies(&meant, &terms, Across::choosing(choice), failures)
-        })?;
+        let plan = failures.asking(VERB, &first.host, |failures| self.plan_copies(&meant, &terms, plan, failures))?;
         let mut from = std::mem::replace(&mut self.client, to).ok_or_else(not_connected)?;
         if moves.dry_run {
             self.tell_copies(&plan);

@@ -10,7 +10,10 @@ use std::{
 use ferry_e2e::Options;
 
 use super::{Pair, wire::Wire};
-use crate::machine::run_with;
+use crate::{
+    machine::run_with,
+    place::{assert_same, tree},
+};
 
 fn mode(path: impl AsRef<Path>) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o7777
@@ -87,6 +90,30 @@ fn directories_get_their_times() {
     // Nothing is made or set by a dry run.
     pair.copied(&["-n", "-r", "-p", "A:d", "B:dry"]);
     assert!(!pair.to.path("dry").exists());
+}
+
+/// As those of PUT: set last, also where a directory is there and closed.
+#[test]
+fn directories_get_their_permissions() {
+    for (kept, option, of_usual) in [("all", "--perms=all", 0), ("owner", "-p", 0o77)] {
+        let pair = keeping(kept);
+        let modes = [("d/e", 0o555), ("d", 0o2750)];
+        modes.iter().for_each(|(name, mode)| {
+            fs::set_permissions(pair.from.path(name), Permissions::from_mode(*mode)).unwrap();
+        });
+        pair.copied(&["-r", "A:d", "B:usual"]);
+        let usual = mode(pair.to.path("usual")) & of_usual;
+        for _ in 0..2 {
+            pair.copied(&["-r", option, "A:d", "B:"]);
+            for (name, there) in modes {
+                let expected = there & 0o777 & !of_usual | usual;
+                assert_eq!(mode(pair.to.path(name)) & 0o777, expected, "{option} {name}");
+            }
+        }
+        assert_same(&tree(&pair.from.path("d")), &tree(&pair.to.path("d")));
+        let time = |path: &Path| fs::metadata(path).unwrap().modified().unwrap();
+        assert_eq!(time(&pair.from.path("d/e")), time(&pair.to.path("d/e")), "{option}");
+    }
 }
 
 #[test]
