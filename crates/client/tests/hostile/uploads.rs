@@ -55,6 +55,8 @@ fn words_in_the_middle_of_a_body() {
         ("GO", PutLarge, in_body("GO 0\n"), Violation),
         ("DONE", PutLarge, in_body("DONE\n"), Violation),
         ("BYE", PutLarge, in_body("BYE\n"), Violation),
+        ("KEPT", PutLarge, in_body("KEPT 5\n"), Violation),
+        ("KEPT behind GO", ResumeLarge, greeted([Step::Line, say("GO 0\n"), Step::Take(100_000), say("KEPT 5\n")]), Violation),
         ("FILE and a body", PutLarge, in_body("FILE 5 - t\nDATA 5\nhelloEND 3610a686\n"), Violation),
         ("an empty line", PutLarge, in_body("\n"), Violation),
         ("nonsense", PutLarge, in_body("\x1b[2J\u{202e}\n"), Violation),

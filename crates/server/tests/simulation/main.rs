@@ -17,6 +17,7 @@ mod parts;
 mod reader;
 mod script;
 mod store;
+mod streams;
 mod tree;
 mod web;
 mod world;

@@ -64,10 +64,10 @@ pub(crate) enum Command {
     /// of the server. When PUT is done, the file is verified and on the server's disk; before, nobody sees any of it.
     /// Quotes and wildcards are as for GET. With -r, symbolic links are skipped.
     ///
-    /// '-> NAME' or '-o NAME' gives another name there, or a directory of the server. The name '-' is standard input; its
-    /// end is the end of the file. A signal to ferry itself, as Ctrl-C sends it to a whole pipeline, publishes nothing,
-    /// but a writer that dies looks like one that is done: where that matters, set -o pipefail, PUT under another name,
-    /// and MV when all went well.
+    /// '-> NAME' or '-o NAME' gives another name there, or a directory of the server. The name '-' is standard input;
+    /// its end is the end of the file. After a lost connection it goes on from what the server has. A signal to ferry
+    /// itself, as Ctrl-C sends it to a whole pipeline, publishes nothing, but a writer that dies looks like one that is
+    /// done: where that matters, set -o pipefail, PUT under another name, and MV when all went well.
     #[command(
         aliases = ["mput", "send", "store", "upload", "reput"],
         mut_arg("names", |arg| arg.value_hint(ValueHint::AnyPath)),

@@ -81,11 +81,11 @@ impl<'a> StreamUpload<'a> {
         match self.ask(&mut exchange, ring.given())? {
             Reply::Go { offset, crc, .. } => {
                 self.is_begun = true;
+                let taken_up = self.take_up(ring, offset, crc);
+                let digest = taken_up.inspect_err(|_| give_up(&mut exchange))?;
                 if offset == 0 && self.sent > 0 {
                     began_anew();
                 }
-                let taken_up = self.take_up(ring, offset, crc);
-                let digest = taken_up.inspect_err(|_| give_up(&mut exchange))?;
                 self.send_rest(&mut exchange, ring, digest, progress)
             }
             Reply::Saved { size, crc, tag } => {
