@@ -21,7 +21,7 @@ use crate::{connection::Connection, error::Error, link::Link};
 pub const KEPT_INPUT_BYTES: usize = 32 << 20;
 
 /// From here on a stream has an id. One that is shorter, and does not let itself be waited for, is sent again at less cost.
-const RESUMED_FROM_BYTES: usize = 1 << 20;
+const RESUMED_FROM_BYTES: u64 = 1 << 20;
 
 /// Why a stream begins anew.
 const NOTHING_KEPT: &str = "the server has nothing kept of it";
@@ -51,6 +51,11 @@ pub(crate) fn put_replaying(
         };
         if stream.got_on() {
             outage.end();
+        }
+        if error.code() == Some(Code::Timeout) {
+            // Who has nothing to send needs no connection: a server would lose patience with the next one as well.
+            let options = connection.options();
+            stream.ring.wait_for_more(|| if options.is_cancelled() { Err(Error::Interrupted) } else { Ok(()) })?;
         }
         outage.reopen(connection, watch, error)?;
     }

@@ -82,13 +82,9 @@ impl<'s> Ring<'s> {
 
     /// Reads ahead until `bytes` bytes were given, the source ends, or it would block. `look` is called after each read and
     /// may end it.
-    pub(super) fn look_ahead(
-        &mut self,
-        bytes: usize,
-        mut look: impl FnMut() -> Result<(), Error>,
-    ) -> Result<(), Error> {
+    pub(super) fn look_ahead(&mut self, bytes: u64, mut look: impl FnMut() -> Result<(), Error>) -> Result<(), Error> {
         let mut buffer = vec![0; 64 << 10];
-        while !self.has_ended && self.given() < bytes as u64 {
+        while !self.has_ended && self.given() < bytes {
             let read = self.source.read(&mut buffer);
             look()?;
             match read {
@@ -97,6 +93,16 @@ impl<'s> Ring<'s> {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(source) => return Err(Error::System { what: "read what is to be sent", source }),
             }
+        }
+        Ok(())
+    }
+
+    /// Reads on until the source gives something or ends, where all before was read. `look` is called after each read and may
+    /// end it.
+    pub(super) fn wait_for_more(&mut self, mut look: impl FnMut() -> Result<(), Error>) -> Result<(), Error> {
+        let given = self.given();
+        while !self.has_ended && self.at == self.given() && self.given() == given {
+            self.look_ahead(given + 1, &mut look)?;
         }
         Ok(())
     }

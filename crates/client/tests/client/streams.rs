@@ -132,6 +132,59 @@ impl Read for Watched {
     }
 }
 
+/// Gives some bytes, and then nothing for a while after the server has lost its patience.
+struct Pausing {
+    content: io::Cursor<Vec<u8>>,
+    at: u64,
+    has_lost_patience: Arc<AtomicBool>,
+    pauses: u32,
+    goes_on: Arc<AtomicBool>,
+}
+
+impl Read for Pausing {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.content.position() >= self.at && self.pauses > 0 {
+            self.pauses -= u32::from(self.has_lost_patience.load(Ordering::SeqCst));
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        self.goes_on.store(self.content.position() >= self.at, Ordering::SeqCst);
+        let most = usize::try_from(self.at.saturating_sub(self.content.position())).unwrap();
+        let most = if most == 0 { buffer.len() } else { most.min(buffer.len()) };
+        self.content.read(&mut buffer[..most])
+    }
+}
+
+/// Also often: no attempt is wasted on it.
+#[test]
+fn a_source_that_is_silent_for_long_is_waited_for_without_a_connection() {
+    const AT: usize = 2 << 20;
+    let whole = content(SIZE);
+    let [lost, goes_on] = [(); 2].map(|()| Arc::new(AtomicBool::new(false)));
+    let (of_first, of_second, expected) = (lost.clone(), goes_on.clone(), whole.clone());
+    let server = Server::start(vec![
+        script(move |peer| {
+            go(peer, &go_on(b""));
+            take(peer, AT);
+            peer.send("FAIL timeout the body came too slowly\n");
+            of_first.store(true, Ordering::SeqCst);
+            peer.close();
+        }),
+        script(move |peer| {
+            assert!(of_second.load(Ordering::SeqCst), "it comes back with nothing to send");
+            go(peer, &go_on(&expected[..AT]));
+            assert!(take(peer, SIZE - AT) == expected[AT..]);
+            peer.expect(&format!("END {}", Crc32::of(&expected)));
+            peer.expect("SUM a");
+            peer.send(format!("{}SUM {SIZE} {} t\n", saved(&expected), Crc32::of(&expected)));
+            peer.expect_end();
+        }),
+    ]);
+    // The client looks at the connection between two of them.
+    let (content, at, has_lost_patience) = (io::Cursor::new(whole), AT as u64, lost);
+    let mut source = Pausing { content, at, has_lost_patience, pauses: 10_000, goes_on };
+    assert_eq!(server.takes(&mut source).unwrap().size, SIZE as u64);
+}
+
 #[test]
 fn no_more_is_at_hand_than_may_be_and_what_is_kept_makes_room() {
     const MORE: usize = 4 << 20;

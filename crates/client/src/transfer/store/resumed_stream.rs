@@ -140,7 +140,9 @@ impl<'a> StreamUpload<'a> {
             return Err(Error::Verification(error));
         }
         self.was_kept |= offset > 0;
-        if offset >= self.offset + LEAST_PROGRESS_BYTES {
+        // All that was sent is enough: the source may be slow.
+        let is_more = offset > self.offset && offset >= self.sent;
+        if is_more || offset >= self.offset + LEAST_PROGRESS_BYTES {
             (self.offset, self.has_grown) = (offset, true);
         }
         Ok(digest)
