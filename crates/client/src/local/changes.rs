@@ -10,14 +10,16 @@ use std::{
     },
 };
 
+use ferry_wire::Time;
 use rustix::{
-    fs::{AtFlags, FileType, Mode, OFlags, Timespec, Timestamps},
+    fs::{AtFlags, FileType, Mode, OFlags},
     io::Errno,
 };
 
 use super::{
     held::{LINK, LocalPath},
     partial::sweep_all,
+    set_mtime,
 };
 use crate::error::Error;
 
@@ -137,13 +139,11 @@ fn copy(from: BorrowedFd<'_>, last: &OsStr, to: BorrowedFd<'_>, name: &OsStr) ->
     let new = flags | OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
     let mut copy = File::from(rustix::fs::openat(to, name, new, Mode::from_raw_mode(stat.st_mode & 0o700))?);
     let copied = io::copy(&mut source, &mut copy);
-    let times = Timestamps {
-        last_access: Timespec { tv_sec: 0, tv_nsec: rustix::fs::UTIME_OMIT },
-        last_modification: Timespec { tv_sec: stat.st_mtime, tv_nsec: stat.st_mtime_nsec.try_into().unwrap_or(0) },
-    };
     // A file system that can't hold them has the bytes all the same.
     let _ = rustix::fs::fchmod(&copy, Mode::from_raw_mode(stat.st_mode & 0o777));
-    let _ = rustix::fs::futimens(&copy, &times);
+    if let Some(mtime) = Time::new(stat.st_mtime, stat.st_mtime_nsec.try_into().unwrap_or(0)) {
+        let _ = set_mtime(&copy, mtime);
+    }
     if copied.is_err() {
         let _ = rustix::fs::unlinkat(to, name, AtFlags::empty());
     }

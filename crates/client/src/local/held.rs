@@ -13,11 +13,11 @@ use std::{
 
 use ferry_wire::Time;
 use rustix::{
-    fs::{FileType, Mode, OFlags, Stat, Timespec, Timestamps},
+    fs::{FileType, Mode, OFlags, Stat},
     io::Errno,
 };
 
-use super::resolve::open_beneath;
+use super::{resolve::open_beneath, set_mtime};
 use crate::error::Error;
 
 /// The words for a symbolic link where none is followed.
@@ -144,14 +144,6 @@ impl AsRef<Path> for LocalPath {
     }
 }
 
-/// Returns what sets the time of a last change alone; [`None`] beyond what the system can say.
-fn times_of(mtime: Time) -> Option<Timestamps> {
-    Some(Timestamps {
-        last_access: Timespec { tv_sec: 0, tv_nsec: rustix::fs::UTIME_OMIT },
-        last_modification: Timespec { tv_sec: i64::try_from(mtime.seconds()).ok()?, tv_nsec: mtime.nanos().into() },
-    })
-}
-
 impl LocalPath {
     /// Names what is at `below` beneath this directory, by the same rule.
     #[must_use]
@@ -223,8 +215,7 @@ impl LocalPath {
 
     /// Gives the directory that it names the time `mtime`.
     pub(crate) fn set_directory_time(&self, mtime: Time) -> Result<(), Error> {
-        let Some(times) = times_of(mtime) else { return Ok(()) };
-        let set = self.open(DIRECTORY | OFlags::NOFOLLOW).and_then(|fd| rustix::fs::futimens(&fd, &times));
+        let set = self.open(DIRECTORY | OFlags::NOFOLLOW).and_then(|fd| set_mtime(fd, mtime));
         set.map_err(|errno| self.failed("set the time of", errno))
     }
 
@@ -254,7 +245,7 @@ impl LocalPath {
         let set = self.open(OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::NOFOLLOW).and_then(|file| {
             let mode = over(ferry_wire::Mode::of(rustix::fs::fstat(&file)?.st_mode));
             rustix::fs::fchmod(&file, Mode::from_raw_mode(mode.bits()))?;
-            mtime.and_then(times_of).map_or(Ok(()), |times| rustix::fs::futimens(&file, &times))
+            mtime.map_or(Ok(()), |mtime| set_mtime(&file, mtime))
         });
         set.map_err(|errno| self.failed("set the permissions of", errno))
     }

@@ -15,10 +15,11 @@ mod sparse;
 mod staged;
 mod watch;
 
-use std::{fs::File, io::Read as _};
+use std::{fs::File, io::Read as _, os::fd::AsFd};
 
+use ferry_wire::Time;
 use rustix::{
-    fs::{FileType, OFlags, Stat},
+    fs::{FileType, OFlags, Stat, Timespec, Timestamps},
     io::Errno,
 };
 
@@ -52,6 +53,16 @@ pub(crate) fn contents(path: &LocalPath, most: u64) -> Result<Option<Vec<u8>>, E
     let mut bytes = Vec::new();
     file.take(most).read_to_end(&mut bytes).map_err(|error| Error::local("read", &**path, error))?;
     Ok(Some(bytes))
+}
+
+/// Sets the time of the last change of an open file or directory, as far as the system can say it. That of the last access
+/// stays, and is given all the same: most programs behind FUSE take one without the other for nothing, and tell success.
+fn set_mtime(fd: impl AsFd, mtime: Time) -> Result<(), Errno> {
+    let Ok(tv_sec) = i64::try_from(mtime.seconds()) else { return Ok(()) };
+    let stat = rustix::fs::fstat(&fd)?;
+    let last_access = Timespec { tv_sec: stat.st_atime, tv_nsec: stat.st_atime_nsec.try_into().unwrap_or(0) };
+    let last_modification = Timespec { tv_sec, tv_nsec: mtime.nanos().into() };
+    rustix::fs::futimens(fd, &Timestamps { last_access, last_modification })
 }
 
 /// Why something is no regular file, as the end of a sentence; [`None`] for one that is.

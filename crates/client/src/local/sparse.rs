@@ -100,7 +100,11 @@ pub(crate) fn make_hole(file: &File, path: &Path, hole: Range<u64>) -> Result<()
     let size = file.metadata().map_err(failed)?.len();
     if size < hole.end {
         // First: room that is set aside behind the end of a file is not given back by a hole there.
-        file.set_len(hole.end).map_err(failed)?;
+        match rustix::fs::ftruncate(file, hole.end) {
+            // The file system makes files longer by writing alone: ftruncate(2).
+            Err(Errno::PERM) => return write_zeros(file, path, hole),
+            set => set.map_err(|errno| failed(errno.into()))?,
+        }
     }
     let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
     if let Err(errno) = rustix::fs::fallocate(file, flags, hole.start, hole.end - hole.start) {

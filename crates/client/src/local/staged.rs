@@ -11,13 +11,14 @@ use std::{
 
 use ferry_wire::Time;
 use rustix::{
-    fs::{FallocateFlags, FileType, Gid, Mode, Stat, Timespec, Timestamps, Uid},
+    fs::{FallocateFlags, FileType, Gid, Mode, Stat, Uid},
     io::Errno,
 };
 
 use super::{
     directory::{Directory, LastDirectory},
     held::LocalPath,
+    set_mtime,
 };
 use crate::{error::Error, options::Given};
 
@@ -136,12 +137,7 @@ impl Staged {
 
     /// The content is what was asked for even where the file system can't hold its time.
     fn set_mtime(&self, mtime: Time) {
-        let Ok(tv_sec) = i64::try_from(mtime.seconds()) else { return };
-        let times = Timestamps {
-            last_access: Timespec { tv_sec: 0, tv_nsec: rustix::fs::UTIME_OMIT },
-            last_modification: Timespec { tv_sec, tv_nsec: mtime.nanos().into() },
-        };
-        if let Err(errno) = rustix::fs::futimens(&self.file, &times) {
+        if let Err(errno) = set_mtime(&self.file, mtime) {
             log::warn!("cannot set the time of {}: {errno}", self.path.display());
         }
     }

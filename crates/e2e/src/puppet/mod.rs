@@ -80,6 +80,11 @@ pub struct Habits {
     pub write_back: bool,
     /// Each entry has a second name, as FAT gives it: `FERRY~1` for `.ferry`.
     pub short_names: Option<SameInode>,
+    /// A time of the last change that comes without one of the last access is taken for nothing, and success is told: so do
+    /// most programs that are built on libfuse 2.
+    pub both_times: bool,
+    /// No file is made longer but by writing to it.
+    pub grows_by_writing: bool,
 }
 
 /// Whether an entry shows the same inode under both its names.
@@ -88,7 +93,15 @@ pub struct SameInode(pub bool);
 
 impl Default for Habits {
     fn default() -> Habits {
-        Habits { whole_seconds: false, rename_flags: false, links: true, write_back: false, short_names: None }
+        Habits {
+            whole_seconds: false,
+            rename_flags: false,
+            links: true,
+            write_back: false,
+            short_names: None,
+            both_times: false,
+            grows_by_writing: false,
+        }
     }
 }
 

@@ -115,7 +115,9 @@ impl Filesystem for Strings {
             TimeOrNow::SpecificTime(time) => time,
             TimeOrNow::Now => SystemTime::now(),
         };
-        let changes = Changes { mode, size, accessed: accessed.map(time), modified: modified.map(time) };
+        let is_half = self.habits.both_times && accessed.is_some() != modified.is_some();
+        let (accessed, modified) = if is_half { (None, None) } else { (accessed.map(time), modified.map(time)) };
+        let changes = Changes { mode, size, accessed, modified };
         self.shared.serve(Op::Setattr, of(node), move |tree| tree.change(node, &changes), attributes(reply));
     }
 

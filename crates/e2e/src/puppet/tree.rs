@@ -152,7 +152,12 @@ impl Tree {
     pub(super) fn change(&mut self, node: INodeNo, changes: &Changes) -> Result<FileAttr, Errno> {
         if let Some(size) = changes.size {
             let size = usize::try_from(size).map_err(|_| Errno::EFBIG)?;
-            self.content(node)?.resize(size, 0);
+            let grows_by_writing = self.habits.grows_by_writing;
+            let content = self.content(node)?;
+            if grows_by_writing && size > content.len() {
+                return Err(Errno::EPERM);
+            }
+            content.resize(size, 0);
             self.touch(node.0);
         }
         let (now, habits) = (self.now(), self.habits);

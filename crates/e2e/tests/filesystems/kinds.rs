@@ -3,7 +3,13 @@
 //! The disk is a file on a puppet. From the cut on every write to it fails; so when it is mounted again it holds
 //! what had reached it by then, and not a byte more.
 
-use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, process::Command};
+use std::{
+    fs,
+    os::unix::fs::{FileExt as _, PermissionsExt as _},
+    path::Path,
+    process::Command,
+    time::{Duration, SystemTime},
+};
 
 use ferry_e2e::{
     Mount, Options, Puppet, Raw, Server, Signal, body, ferry, mounts,
@@ -216,4 +222,41 @@ fn fuse() {
         return;
     }
     works(Puppet::mount(Habits::default()).path());
+}
+
+/// As those are that are built on libfuse 2, or are about FAT.
+#[test]
+fn fuse_that_wants_both_times_and_makes_no_file_longer() {
+    if !mounts::private(&[]) {
+        return;
+    }
+    works(Puppet::mount(Habits { both_times: true, ..Habits::default() }).path());
+    let puppet = Puppet::mount(Habits { both_times: true, grows_by_writing: true, ..Habits::default() });
+    let (server, elsewhere) = (Server::start(), tempfile::tempdir().unwrap());
+    let time = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+    let set_time = |path: &Path| fs::File::open(path).unwrap().set_modified(time).unwrap();
+    server.write("d/e/x", b"x");
+    let mut holes = vec![0; 8 << 20];
+    holes.extend_from_slice(b"end");
+    let hole = server.path("d/hole");
+    fs::File::create(&hole).unwrap().write_all_at(b"end", 8 << 20).unwrap();
+    ["d/e/x", "d/hole", "d/e"].iter().for_each(|name| set_time(&server.path(name)));
+    let ferry = |commands: &str| {
+        let output = Command::new(ferry())
+            .args(["-c", &format!("OPEN {}; {commands}", server.address().port()), "--dir"])
+            .arg(puppet.path())
+            .env("XDG_CONFIG_HOME", elsewhere.path())
+            .env("XDG_STATE_HOME", elsewhere.path())
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(0), "{commands}: {output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    ferry("GET -r -S d");
+    for name in ["d/e/x", "d/hole", "d/e"] {
+        assert_eq!(fs::metadata(puppet.path().join(name)).unwrap().modified().unwrap(), time, "{name}");
+    }
+    assert!(fs::read(puppet.path().join("d/hole")).unwrap() == holes);
+    let said = ferry("SYNC -d d d");
+    assert!(said.contains("0 moved, 2 alike already"), "{said}");
 }

@@ -353,13 +353,16 @@ impl Syscalls {
         self.call(&Call::Truncate { file: file.as_fd(), size }, || fs::ftruncate(file, size))
     }
 
-    /// Sets the time of the last change of content.
+    /// Sets the time of the last change of content. That of the last access stays, and is given all the same: most programs
+    /// behind FUSE take one without the other for nothing, and tell success.
     pub(super) fn set_mtime(&self, file: &OwnedFd, mtime: Time) -> Result<(), Errno> {
         let seconds = mtime.seconds().try_into().unwrap_or(i64::MAX);
         let last_modification = Timespec { tv_sec: seconds, tv_nsec: mtime.nanos().into() };
-        let last_access = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
-        let times = Timestamps { last_access, last_modification };
-        self.call(&Call::SetTime { file: file.as_fd() }, || fs::futimens(file, &times))
+        self.call(&Call::SetTime { file: file.as_fd() }, || {
+            let stat = fs::fstat(file)?;
+            let last_access = Timespec { tv_sec: stat.st_atime, tv_nsec: stat.st_atime_nsec.try_into().unwrap_or(0) };
+            fs::futimens(file, &Timestamps { last_access, last_modification })
+        })
     }
 
     /// Sets the time of the last change of content to now, by the clock of the file system.
