@@ -128,6 +128,9 @@ fn a_long_stream_goes_on_from_the_middle_however_often_it_is_cut() {
     assert_eq!(kept(server.root()), [""; 0]);
 }
 
+/// So much that some of it is not at hand any more when the server is killed, 8 MiB before its end.
+const KILLED_BYTES: usize = KEPT_INPUT_BYTES + (20 << 20) + 12_345;
+
 /// What came of a stream whose server was killed.
 struct Outcome {
     sent: Result<Moved, Error>,
@@ -142,7 +145,7 @@ fn kill_meanwhile(if_taken: IfTaken, mut meddle: impl FnMut(&Path)) -> Outcome {
     let root = tempfile::tempdir().unwrap();
     let first = Options::new().root(root.path()).start();
     let (address, server) = (first.address(), RefCell::new(first));
-    let content = random_bytes(seed(), 3 * KEPT_INPUT_BYTES);
+    let content = random_bytes(seed(), KILLED_BYTES);
     let kill = || {
         let mut server = server.borrow_mut();
         server.signal(Signal::KILL);
@@ -152,7 +155,7 @@ fn kill_meanwhile(if_taken: IfTaken, mut meddle: impl FnMut(&Path)) -> Outcome {
         Ok(())
     };
     let (sent, events) = {
-        let mut pipe = Pipe::new(&content).then(2 * KEPT_INPUT_BYTES + 1_000_000, kill);
+        let mut pipe = Pipe::new(&content).then(KILLED_BYTES - (8 << 20), kill);
         put_onto(address, &mut pipe, &Settings::default(), if_taken)
     };
     let server = server.into_inner();
@@ -166,7 +169,7 @@ fn kill_meanwhile(if_taken: IfTaken, mut meddle: impl FnMut(&Path)) -> Outcome {
 fn a_stream_goes_on_at_a_server_that_was_killed() {
     for if_taken in [IfTaken::Replace, IfTaken::Fail] {
         let Outcome { sent, events, server, _root } = kill_meanwhile(if_taken, |_| {});
-        assert_eq!(sent.unwrap().size, 3 * KEPT_INPUT_BYTES as u64);
+        assert_eq!(sent.unwrap().size, KILLED_BYTES as u64);
         assert!(
             events.contains(&"lost".into()) && !events.iter().any(|event| event.contains("restarted")),
             "{events:?}"
