@@ -78,6 +78,19 @@ pub(crate) fn bytes_under_way(socket: BorrowedFd<'_>) -> Result<u64, Errno> {
     u64::try_from(bytes).map_err(|_| Errno::INVAL)
 }
 
+/// Has the C library keep `kept` bytes at the end of its memory that were freed, for what is asked for next, and ask the
+/// system for each piece of more than `large` bytes: mallopt(3), where it is glibc. To be called before there are threads.
+pub(crate) fn keep_freed_memory(kept: i32, large: i32) {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: the calls take integers, and set two numbers of the allocator, which no other thread reads yet.
+    unsafe {
+        libc::mallopt(libc::M_TRIM_THRESHOLD, kept);
+        libc::mallopt(libc::M_MMAP_THRESHOLD, large);
+    }
+    #[cfg(not(target_env = "gnu"))]
+    let _ = (kept, large);
+}
+
 /// Gives memory that was freed back to the system: malloc_trim(3), where the C library has it. It
 /// may take milliseconds, in which other threads that allocate wait.
 pub(crate) fn give_memory_back() {

@@ -89,6 +89,7 @@ use timers::Timers;
 use turn::{Buffers, Turn, TurnEnd};
 use workers::Workers;
 
+pub use housekeeping::keep_freed_memory;
 pub use inquiries::Inquiry;
 pub use lifecycle::{CUT_SHORT, Ending};
 pub use login_desk::check_users;

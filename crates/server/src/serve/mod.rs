@@ -25,7 +25,7 @@ use crate::{
     files::directories_of,
     net::{Entrance, Inherited, InquiryListener, Service, ServiceListener, TlsAcceptor, keys::Identity},
     observe::logging::OpenLogs,
-    runtime::{Ending, Inquiry, Server, ServerParts, check_users},
+    runtime::{self, Ending, Inquiry, Server, ServerParts, check_users},
     start::{Given, Sockets, SocketsError, Wanted},
     store::{self, Reach, ServedStore, Store},
 };
@@ -56,6 +56,7 @@ pub fn serve(passed: Inherited, configuration: Configuration) -> Result<Ending, 
     let tls = identity.as_ref().map(|identity| TlsAcceptor::new(identity, http.is_some())).transpose();
     let tls = tls.map_err(StartError::of(Obstacle::Other))?;
     store::know_this_machine();
+    runtime::keep_freed_memory();
     // All that needs to reach outside the root is open by now, and no thread runs yet.
     let key_files = identity.is_some().then(|| setup.security.files());
     warnings.extend(store::cautions(&setup.store.root));
