@@ -344,7 +344,7 @@ const UPLOADS: u64 = 8;
 pub(crate) fn upload(number: u64) -> (String, String, Vec<u8>) {
     let name = ["r", "d/s", "a"][number as usize % 3];
     let id = if number < FIRST_STREAM { "id" } else { STREAM };
-    (format!("{id}-{number}"), name.into(), bytes(1000 + number, 3 * CHUNK + 100 * number as usize))
+    (format!("{id}-{number}"), name.into(), holey(1000 + number, 3 * CHUNK + 100 * number as usize))
 }
 
 /// The beginning of the ids of streams.
