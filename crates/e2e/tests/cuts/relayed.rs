@@ -189,12 +189,12 @@ fn a_plan_is_carried_out_wherever_either_connection_is_cut() {
     for directory in ["d/e", "d"] {
         std::fs::File::open(scene.from.path(directory)).unwrap().set_modified(time).unwrap();
     }
-    let whole = |report: PlanReport, target: &str, what: &str| {
+    let whole = |report: PlanReport, target: &str, has_times: bool, what: &str| {
         assert!(report.is_whole(), "{what}: {report:?}");
         for file in ["e/f", "g"] {
             assert!(scene.to.read(&format!("{target}/{file}")) == scene.from.read(&format!("d/{file}")), "{what}");
         }
-        for directory in [target, &format!("{target}/e")] {
+        for directory in [target, &format!("{target}/e")].into_iter().filter(|_| has_times) {
             assert_eq!(std::fs::metadata(scene.to.path(directory)).unwrap().modified().unwrap(), time, "{what}");
         }
     };
@@ -203,17 +203,21 @@ fn a_plan_is_carried_out_wherever_either_connection_is_cut() {
         drop(connect(proxy.address()));
         proxy.counts()
     });
-    whole(planned(&scene, "first"), "first", "uncut");
+    whole(planned(&scene, "first"), "first", true, "uncut");
     let all = proxies.map(Proxy::counts);
     let step = if std::env::var("FERRY_SWEEP").is_ok_and(|value| value == "full") { 1 } else { 41 };
-    for (proxy, (greeted, all)) in proxies.into_iter().zip(greeted.into_iter().zip(all)) {
+    let mut number = 0;
+    for ((proxy, is_source), (greeted, all)) in proxies.into_iter().zip([true, false]).zip(greeted.into_iter().zip(all))
+    {
         for (way, from, to) in [(Way::Down, greeted.0, all.0), (Way::Up, greeted.1, all.1)] {
             for after in (from + 1..to).step_by(step) {
                 proxy.cut(&[Cut { way, after, manner: Manner::End }]);
                 let what = format!("{way:?} {after} at {}", proxy.address());
-                whole(planned(&scene, "d"), "d", &what);
+                // The last request of a connection that is lost may take effect late, and move the time of a directory.
+                number += 1;
+                let target = format!("d{number}");
+                whole(planned(&scene, &target), &target, is_source, &what);
                 assert_eq!(proxy.cuts_left(), 0, "{what}");
-                std::fs::remove_dir_all(scene.to.path("d")).unwrap();
             }
         }
     }
