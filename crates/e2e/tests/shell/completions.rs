@@ -229,6 +229,10 @@ fn fish_completes_names_of_the_server() {
     let Some((directory, _)) = fixture("fish") else { return };
     let here = directory.path();
     let (server, environment) = known_server(here);
+    // Where there is none, fish has all manuals of the machine be read meanwhile, by a program that holds the terminal.
+    for data in [".local/share", "cache"] {
+        fs::create_dir_all(here.join(data).join("fish/generated_completions")).unwrap();
+    }
     let start = "function fish_prompt; echo -n 'sh> '; end; function fish_greeting; end; source ./completions";
     let arguments = ["--private", "-C", start];
     let mut fish = Terminal::run(Path::new("fish"), here, &arguments, &borrowed(&environment));
