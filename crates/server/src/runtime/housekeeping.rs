@@ -15,9 +15,9 @@ const QUIET: Duration = Duration::from_secs(1);
 const PARTS: usize = 12;
 const PART: Duration = Duration::from_secs(5);
 
-/// The cost of a client over TLS that is gone, in bytes: some 12 KiB in many pieces are free then,
-/// which the C library keeps to itself. Those of 64 clients are worth giving back.
-const TLS_COST_BYTES: u64 = 64 << 10;
+/// The cost of a client over TLS that is gone, in bytes. Free are then some 12 KiB in many pieces, and all that was
+/// sealed for it and it had not taken, up to some 300 KiB: it may have got that before memory was last given back.
+const TLS_COST_BYTES: u64 = 512 << 10;
 
 /// Freed memory that is kept until it is [given back](Housekeeping::take_due): several times what a turn needs for what it
 /// seals.
