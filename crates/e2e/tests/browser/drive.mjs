@@ -109,7 +109,7 @@ const scenarios = {
     await page.getByRole('button', { name: 'View <b>&"\'#?%2e.txt' }).click();
     assert.equal(await page.locator('dialog pre').textContent(), 'odd');
     await page.keyboard.press('Escape');
-    assert.equal(await page.locator('dialog').count(), 0);
+    await page.locator('dialog').waitFor({ state: 'detached' });
 
     const missing = await open('/missing');
     assert.equal(missing.answer.status(), 404);
