@@ -88,7 +88,7 @@ impl Ruling {
     pub(crate) const LEFT: Ruling = Ruling { hidden: true, protected: true, firmly: true };
 }
 
-/// What the rules say so far of one name: whether it is let in, where that is known.
+/// The word of the rules on one name so far: whether it is let in, where that is known.
 #[derive(Debug, Default)]
 struct Said {
     read: Option<bool>,

@@ -271,7 +271,7 @@ fn ask_all_with<'l, R>(
     }
 }
 
-/// What became of directories that were to be made, by their places in the list.
+/// The outcome for directories that were to be made, by their places in the list.
 #[derive(Debug, Default)]
 pub(crate) struct MadeDirectories {
     /// Those that can't be made, and why.

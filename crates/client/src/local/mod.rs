@@ -19,7 +19,7 @@ use std::{fs::File, io::Read as _, os::fd::AsFd};
 
 use ferry_wire::Time;
 use rustix::{
-    fs::{FileType, OFlags, Stat, Timespec, Timestamps},
+    fs::{FileType, OFlags, Stat, Timespec, Timestamps, UTIME_NOW},
     io::Errno,
 };
 
@@ -56,11 +56,10 @@ pub(crate) fn contents(path: &LocalPath, most: u64) -> Result<Option<Vec<u8>>, E
 }
 
 /// Sets the time of the last change of an open file or directory, as far as the system can say it. That of the last access
-/// stays, and is given all the same: most programs behind FUSE take one without the other for nothing, and tell success.
+/// is now: most programs behind FUSE take one without the other for nothing, and tell success.
 fn set_mtime(fd: impl AsFd, mtime: Time) -> Result<(), Errno> {
     let Ok(tv_sec) = i64::try_from(mtime.seconds()) else { return Ok(()) };
-    let stat = rustix::fs::fstat(&fd)?;
-    let last_access = Timespec { tv_sec: stat.st_atime, tv_nsec: stat.st_atime_nsec.try_into().unwrap_or(0) };
+    let last_access = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
     let last_modification = Timespec { tv_sec, tv_nsec: mtime.nanos().into() };
     rustix::fs::futimens(fd, &Timestamps { last_access, last_modification })
 }

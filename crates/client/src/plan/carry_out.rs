@@ -56,7 +56,7 @@ pub(super) struct Course<'a> {
     pub(super) settings: &'a Settings,
     pub(super) watch: &'a mut (dyn FnMut(&Event<'_>) + Send),
     pub(super) report: PlanReport,
-    /// What directories of the server have, as far as that is known and matters.
+    /// The permissions of directories of the server, as far as that is known and matters.
     pub(super) standing: Standing<'a>,
 }
 

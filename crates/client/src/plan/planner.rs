@@ -312,13 +312,7 @@ impl Planner {
             plan.replace.push(Replacement { by_directory: *by_directory, delete });
         }
         if top.target(direction).is_some() {
-            if target.missing {
-                plan.make.push(top.clone());
-            }
-            let (of_source, of_target) = (NodeKind::from(source.top), NodeKind::from(target.top));
-            let amends = compare::have_other_permissions(&of_source, Some(&of_target), rules.permissions);
-            plan.note_directory(top.clone(), source.top, (target.missing || amends, amends), keeps_modes);
-            plan.note_closed(top.clone(), target.top.mode.filter(|_| keeps_modes));
+            plan.note_top(top, source.top, target, (rules.permissions, keeps_modes));
         }
         for Node { name, kind } in &target.nodes {
             if let (NodeKind::Directory { mode, .. }, Ok(names)) = (kind, beneath(top, name)) {
@@ -326,40 +320,14 @@ impl Planner {
             }
         }
         for (Node { name, kind }, verdict) in source.nodes.into_iter().zip(verdicts) {
-            let (here, there) = match (verdict, tops.beneath(&name)) {
-                (Verdict::Skip, _) => continue,
-                (_, Ok(names)) => names,
-                (_, Err(error)) => {
-                    remarks.skipped.push((None, error));
-                    continue;
-                }
-            };
-            let is_there = matches!(verdict, Verdict::Same | Verdict::Unsure | Verdict::Amend);
-            let pair = Pair { here: here.clone(), there: Some(there.clone()) };
-            match kind {
-                NodeKind::Directory { mtime, mode } => {
-                    let differs = !matches!(verdict, Verdict::Same | Verdict::Unsure);
-                    let amends = is_there
-                        && compare::have_other_permissions(&kind, target.get(name.as_str()), rules.permissions);
-                    plan.note_directory(pair, DirMeta { mtime, mode }, (differs, amends), keeps_modes);
-                }
-                NodeKind::File { mtime, mode: Some(mode), .. } if verdict == Verdict::Amend => {
-                    plan.amend.push(Amendment { pair, mtime, mode, is_directory: false });
-                }
-                NodeKind::File { .. } => plan.unchanged += usize::from(is_there),
-            }
-            if is_there {
+            if verdict == Verdict::Skip {
                 continue;
             }
-            match (kind, &mut plan.transfers) {
-                (NodeKind::Directory { .. }, _) => plan.make.push(Pair { here, there: Some(there) }),
-                (NodeKind::File { size, .. }, Transfers::Up(files)) => {
-                    files.push(Store { source: here.of_size(size), name: there });
-                }
-                (NodeKind::File { size, mtime, tag, mode }, Transfers::Down(files)) => {
-                    let meta = tag.map(|tag| FileMeta { size, mtime, tag, mode });
-                    files.push(Fetch { name: there, target: here, meta });
-                }
+            let amends = is_there(verdict)
+                && compare::have_other_permissions(&kind, target.get(name.as_str()), rules.permissions);
+            match tops.beneath(&name) {
+                Ok(names) => plan.note_node(names, kind, verdict, (amends, keeps_modes)),
+                Err(error) => remarks.skipped.push((None, error)),
             }
         }
         plan.left_out.extend(remarks.left_out);
@@ -405,6 +373,67 @@ impl Planner {
         plan.clashes.extend(clashes);
         Ok(())
     }
+}
+
+impl Plan {
+    /// Notes the directory that all of a tree is in: `source` at the end that is read, and the top of `target`. `amends` and
+    /// `keeps_modes` are of [`Plan::note_directory`].
+    fn note_top(
+        &mut self,
+        top: &Pair,
+        source: DirMeta,
+        target: &Side,
+        (permissions, keeps_modes): (Permissions, bool),
+    ) {
+        if target.missing {
+            self.make.push(top.clone());
+        }
+        let (of_source, of_target) = (NodeKind::from(source), NodeKind::from(target.top));
+        let amends = compare::have_other_permissions(&of_source, Some(&of_target), permissions);
+        self.note_directory(top.clone(), source, (target.missing || amends, amends), keeps_modes);
+        self.note_closed(top.clone(), target.top.mode.filter(|_| keeps_modes));
+    }
+
+    /// Notes what is to be done so that the things of these names are alike, by the `verdict` on them; `kind` is that at the
+    /// end that is read. `amends` and `keeps_modes` are of [`Plan::note_directory`].
+    fn note_node(
+        &mut self,
+        (here, there): (LocalPath, Name),
+        kind: NodeKind,
+        verdict: Verdict,
+        (amends, keeps_modes): (bool, bool),
+    ) {
+        let is_there = is_there(verdict);
+        let pair = Pair { here: here.clone(), there: Some(there.clone()) };
+        match kind {
+            NodeKind::Directory { mtime, mode } => {
+                let differs = !matches!(verdict, Verdict::Same | Verdict::Unsure);
+                self.note_directory(pair, DirMeta { mtime, mode }, (differs, amends), keeps_modes);
+            }
+            NodeKind::File { mtime, mode: Some(mode), .. } if verdict == Verdict::Amend => {
+                self.amend.push(Amendment { pair, mtime, mode, is_directory: false });
+            }
+            NodeKind::File { .. } => self.unchanged += usize::from(is_there),
+        }
+        if is_there {
+            return;
+        }
+        match (kind, &mut self.transfers) {
+            (NodeKind::Directory { .. }, _) => self.make.push(Pair { here, there: Some(there) }),
+            (NodeKind::File { size, .. }, Transfers::Up(files)) => {
+                files.push(Store { source: here.of_size(size), name: there });
+            }
+            (NodeKind::File { size, mtime, tag, mode }, Transfers::Down(files)) => {
+                let meta = tag.map(|tag| FileMeta { size, mtime, tag, mode });
+                files.push(Fetch { name: there, target: here, meta });
+            }
+        }
+    }
+}
+
+/// Returns whether the end that is changed has the thing already, but perhaps for its permissions.
+fn is_there(verdict: Verdict) -> bool {
+    matches!(verdict, Verdict::Same | Verdict::Unsure | Verdict::Amend)
 }
 
 impl Tops {

@@ -15,7 +15,7 @@ pub(super) struct Ring<'s> {
     limit: usize,
     /// Of all that was forgotten.
     before: Digest,
-    /// What the source has given since.
+    /// All that the source has given since.
     bytes: VecDeque<u8>,
     /// The place in the stream from which is read next: within `bytes`, or at their end.
     at: u64,

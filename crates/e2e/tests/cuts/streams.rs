@@ -18,7 +18,7 @@ const STREAMS: Option<&str> = Some("streams");
 
 type Act<'a> = Box<dyn FnOnce() -> io::Result<()> + 'a>;
 
-/// What a pipe gives: some bytes at a time, and each once. Something is done when so many were taken.
+/// A pipe: it gives some bytes at a time, and each once. Something is done when so many were taken.
 struct Pipe<'a> {
     content: &'a [u8],
     at: usize,
@@ -65,7 +65,7 @@ fn put_onto(
     (sent, events)
 }
 
-/// What the server keeps of uploads that are not whole.
+/// Returns the names of all that the server keeps of uploads that are not whole.
 fn kept(root: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(root.join(".ferry/kept")).unwrap();
     let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
@@ -131,7 +131,7 @@ fn a_long_stream_goes_on_from_the_middle_however_often_it_is_cut() {
 /// So much that some of it is not at hand any more when the server is killed, 8 MiB before its end.
 const KILLED_BYTES: usize = KEPT_INPUT_BYTES + (20 << 20) + 12_345;
 
-/// What came of a stream whose server was killed.
+/// The outcome of a stream whose server was killed.
 struct Outcome {
     sent: Result<Moved, Error>,
     events: Vec<String>,

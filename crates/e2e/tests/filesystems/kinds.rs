@@ -131,6 +131,21 @@ fn survives(kind: &str, bytes: u64, make: &[&str], repair: &[&str]) {
     works_again(disk.path());
 }
 
+/// Has a server set times, to a given one and to now.
+fn touches(root: &Path) {
+    let server = Options::new().root(root).start();
+    let mut raw = Raw::greeted(server.address());
+    assert_eq!(raw.put("touched", b"x").word(0), "SAVED");
+    let seconds = || {
+        let modified = fs::metadata(root.join("touched")).unwrap().modified().unwrap();
+        modified.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs()
+    };
+    assert_eq!(raw.ask("TOUCH 1000000000 touched").line, "DONE");
+    assert_eq!(seconds(), 1_000_000_000);
+    assert_eq!(raw.ask("TOUCH - touched").line, "DONE");
+    assert!(seconds() > 1_000_000_000);
+}
+
 /// Checks that nothing a killed server left behind keeps another from serving.
 fn works_again(root: &Path) {
     let server = Options::new().root(root).start();
@@ -230,7 +245,9 @@ fn fuse_that_wants_both_times_and_makes_no_file_longer() {
     if !mounts::private(&[]) {
         return;
     }
-    works(Puppet::mount(Habits { both_times: true, ..Habits::default() }).path());
+    let puppet = Puppet::mount(Habits { both_times: true, ..Habits::default() });
+    works(puppet.path());
+    touches(puppet.path());
     let puppet = Puppet::mount(Habits { both_times: true, grows_by_writing: true, ..Habits::default() });
     let (server, elsewhere) = (Server::start(), tempfile::tempdir().unwrap());
     let time = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);

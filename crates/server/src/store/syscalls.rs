@@ -21,7 +21,7 @@ use ferry_wire::Time;
 use rustix::{
     fs::{
         self, Advice, AtFlags, Dir, FallocateFlags, FlockOperation, FsWord, Mode, OFlags, RenameFlags, ResolveFlags,
-        SeekFrom, Stat, StatVfs, StatxFlags, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, XattrFlags,
+        SeekFrom, Stat, StatVfs, StatxFlags, Timespec, Timestamps, UTIME_NOW, XattrFlags,
     },
     io::{self, Errno, ReadWriteFlags},
     process::{Gid, Uid, getegid, geteuid},
@@ -353,23 +353,21 @@ impl Syscalls {
         self.call(&Call::Truncate { file: file.as_fd(), size }, || fs::ftruncate(file, size))
     }
 
-    /// Sets the time of the last change of content. That of the last access stays, and is given all the same: most programs
-    /// behind FUSE take one without the other for nothing, and tell success.
+    /// Sets the time of the last change of content.
     pub(super) fn set_mtime(&self, file: &OwnedFd, mtime: Time) -> Result<(), Errno> {
-        let seconds = mtime.seconds().try_into().unwrap_or(i64::MAX);
-        let last_modification = Timespec { tv_sec: seconds, tv_nsec: mtime.nanos().into() };
-        self.call(&Call::SetTime { file: file.as_fd() }, || {
-            let stat = fs::fstat(file)?;
-            let last_access = Timespec { tv_sec: stat.st_atime, tv_nsec: stat.st_atime_nsec.try_into().unwrap_or(0) };
-            fs::futimens(file, &Timestamps { last_access, last_modification })
-        })
+        let tv_sec = mtime.seconds().try_into().unwrap_or(i64::MAX);
+        self.set_times(file, Timespec { tv_sec, tv_nsec: mtime.nanos().into() })
     }
 
     /// Sets the time of the last change of content to now, by the clock of the file system.
     pub(super) fn touch(&self, file: &OwnedFd) -> Result<(), Errno> {
-        let last_modification = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
-        let last_access = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
-        let times = Timestamps { last_access, last_modification };
+        self.set_times(file, Timespec { tv_sec: 0, tv_nsec: UTIME_NOW })
+    }
+
+    /// Sets the time of the last access to now as well: most programs behind FUSE take one without the other for nothing, and
+    /// tell success.
+    fn set_times(&self, file: &OwnedFd, last_modification: Timespec) -> Result<(), Errno> {
+        let times = Timestamps { last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_NOW }, last_modification };
         self.call(&Call::SetTime { file: file.as_fd() }, || fs::futimens(file, &times))
     }
 

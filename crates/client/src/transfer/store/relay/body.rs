@@ -39,9 +39,9 @@ impl From<Error> for Break {
     }
 }
 
-/// What has come.
+/// The progress of a body that is relayed.
 pub(super) struct Flow {
-    /// Something has, since the connection was opened.
+    /// Something has come since the connection was opened.
     progress: bool,
     next_report: Instant,
     /// How long the connection had slept by the last report.
